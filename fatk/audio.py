@@ -1,0 +1,81 @@
+"""Sound files to 16-bit mono at the wanted rate."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+# Codecs whose samples are integers; 1.0 in libsndfile's float view is then 2 ** (bits - 1).
+_INTEGER = ("PCM_", "ALAC_", "ULAW", "ALAW", "IMA_", "MS_ADPCM", "GSM", "G72", "NMS_", "VOX", "DPCM", "DWVW")
+
+
+class UnreadableError(ValueError):
+    """A sound file that cannot be used; the message says why, without the file's name."""
+
+
+def open_sound(path: Path) -> soundfile.SoundFile:
+    """Open a sound file. Raises `UnreadableError`."""
+    try:
+        if path.stat().st_size == 0:
+            raise UnreadableError("the file is empty (0 bytes)")
+        sound = soundfile.SoundFile(path)
+    except FileNotFoundError:
+        raise UnreadableError("no such file") from None
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:
+        reason = getattr(error, "error_string", None) or str(error)
+        raise UnreadableError(f"not a sound file that libsndfile reads ({reason.rstrip('. ')})") from None
+    if sound.frames == 0:
+        sound.close()
+        raise UnreadableError("the file holds no samples")
+    return sound
+
+
+def seconds(path: Path) -> float:
+    """Length of a sound file as its header tells. Raises `UnreadableError`."""
+    with open_sound(path) as sound:
+        return float(sound.frames / sound.samplerate)
+
+
+def read_mono(path: Path) -> tuple[NDArray[np.float32], int, float]:
+    """-> ((samples,) float32, Hz, value of full scale in 16 bits). Channels are averaged.
+
+    Full scale is 32768 for integer codecs, which makes 16-bit files exact, and 32767 for those that decode to
+    float (Vorbis, MP3, float WAV): libsndfile's own convention. libsndfile is not asked for 16 bits itself,
+    because there it wraps values beyond full scale round, and reads float WAV as zeros.
+    """
+    with open_sound(path) as sound:
+        try:
+            audio = sound.read(dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            raise UnreadableError(f"decoding failed ({error})") from None
+        rate, subtype = int(sound.samplerate), str(sound.subtype)
+    if audio.shape[0] == 0:
+        raise UnreadableError("decoding gave no samples")
+    mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1, dtype=np.float32)
+    if not np.isfinite(mono).all():
+        raise UnreadableError("it holds values that are not numbers (NaN or infinite)")
+    return mono, rate, 32768.0 if subtype.startswith(_INTEGER) else 32767.0
+
+
+def resample(audio: NDArray[Any], rate: int, wanted: int) -> NDArray[np.float32]:
+    """(samples,) at `rate` Hz -> (samples,) float32 at `wanted` Hz, by soxr at high quality."""
+    if rate == wanted:
+        return np.asarray(audio, np.float32)
+    made = soxr.resample(np.asarray(audio, np.float32), rate, wanted)
+    # A clip of less than one period of the new rate would come out empty.
+    return np.asarray(made if len(made) else audio[:1], np.float32)
+
+
+def read_pcm(path: Path, rate: int) -> NDArray[np.int16]:
+    """-> (samples,) int16 mono at `rate` Hz. Raises `UnreadableError` with the reason."""
+    audio, own_rate, full_scale = read_mono(path)
+    audio = resample(audio, own_rate, rate)
+    return np.clip(np.rint(audio * full_scale), -32768, 32767).astype(np.int16)
+
+
+def read(path: Path, rate: int) -> NDArray[np.float32]:
+    """-> (samples,) float32 in -1..1 mono at `rate` Hz, through 16 bits as training sees it."""
+    return read_pcm(path, rate).astype(np.float32) / np.float32(32768)

@@ -1,0 +1,104 @@
+"""What all commands share: arguments, words on the screen, and one line where something is wrong."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from fatk.config import Config, ConfigError, load_config
+from pipelines.sources import DataError
+
+
+class UserError(ValueError):
+    """What the user can mend; the message is one line that says what and where."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose complaint is one line."""
+
+    def error(self, message: str) -> Any:
+        fail(f"{message} (see {self.prog} --help)")
+
+
+def parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """-> the parser of `python -m <module>`, with the first paragraph of its docstring."""
+    return _Parser(prog=f"python -m {module}", description=(description or "").split("\n\n")[0])
+
+
+def parse_config(
+    arguments: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> tuple[Config, argparse.Namespace]:
+    """Add `--config` and `key=value` overrides, parse -> (settings, the other arguments)."""
+    arguments.add_argument("--config", required=True, metavar="FILE", help="a TOML file; see fatk/configs")
+    arguments.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="settings on top, as in mixing.alpha=0.4 name=try"
+    )
+    parsed = arguments.parse_intermixed_args(argv)
+    return load_config(parsed.config, parsed.overrides), parsed
+
+
+def say(text: str, style: str = "") -> None:
+    """One line on the screen."""
+    from rich.console import Console
+
+    Console(highlight=False, soft_wrap=True).print(text, style=style or None, markup=False)
+
+
+def fail(message: str, code: int = 2) -> None:
+    """Print what is wrong, a line each, and leave."""
+    for line in message.splitlines():
+        print(f"fatk: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def run(main: Callable[[], int]) -> None:
+    """Run a command: what the user can mend becomes a line and exit code 2, Ctrl-C exit code 130."""
+    try:
+        code = main()
+    except (ConfigError, DataError, UserError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("stopped; what was finished is kept, and the same command goes on from there", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; Python would complain on the way out
+        sys.exit(1)
+    else:
+        sys.exit(code)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on the screen; numbers to the right, floats with four digits."""
+    from rich.console import Console
+    from rich.table import Table
+
+    made = Table(title=title, title_justify="left", title_style="bold")
+    for number, name in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
+        made.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
+    Console(highlight=False).print(made)
+
+
+@contextmanager
+def progress(title: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
+    """A bar with count, rate and time left; yields what moves it on by one. Safe to call from threads."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as bar:
+        task = bar.add_task(title, total=total, rate="")
+
+        def advance() -> None:
+            bar.advance(task)
+            speed = bar.tasks[task].finished_speed or bar.tasks[task].speed
+            bar.update(task, rate=f"{speed:.0f} {unit}/s" if speed else "")
+
+        yield advance

@@ -1,0 +1,298 @@
+"""One TOML file, and overrides, to checked settings; every problem is reported at once.
+
+Only pydantic and the standard library are imported, so a wrong file is refused within half a second.
+"""
+
+import difflib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from models.settings import MixingSettings, NetworkSettings, StageSettings, TrainSettings
+from pipelines.settings import AugmentSettings, DataSettings, EvaluateSettings, FeatureSettings
+
+_STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
+_SHARED = "../../../shared"  # how shipped configs name the folder of shared recordings; see FATK_SHARED
+_PATHS = (("data", "path"), ("data", "table"), ("data", "records"))
+
+
+class ConfigError(ValueError):
+    """Everything that is wrong with a configuration, a problem a line."""
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """What a run shows in TensorBoard."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    images: int = 8  # training images, before and after mixing
+    clips: int = 6  # validation clips with their sound
+    every: int = 5  # epochs between pages of per-class values
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where a value cannot be."""
+        low = [f"`{f.name}` must be at least 1." for f in fields(self) if getattr(self, f.name) < 1]
+        if low:
+            raise ValueError("\n".join(low))
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole experiment."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    name: str = ""  # of the run's folder; empty: the config file's name
+    seed: int = 2019
+    data: DataSettings = field(default_factory=lambda: DataSettings(kind="demo"))
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    mixing: MixingSettings = field(default_factory=MixingSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    stage: tuple[StageSettings, ...] = (StageSettings(),)
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where a value cannot be, or not together with another."""
+        wrong = []
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            wrong.append(f"`name` must be letters, digits, dots, hyphens. Received: {self.name!r}.")
+        if not 0 <= self.seed < 2**31:
+            wrong.append(f"`seed` must be from 0 to 2147483647. Received: {self.seed}.")
+        if not self.stage:
+            wrong.append("`stage` must be given at least once, as a table [[stage]] with epochs and rate.")
+        if self.evaluate.segment_seconds < self.features.seconds:
+            wrong.append(
+                "`evaluate.segment_seconds` must be at least `features.seconds`, "
+                f"{self.features.seconds:g}. Received: {self.evaluate.segment_seconds:g}."
+            )
+        if wrong:
+            raise ValueError("\n".join(wrong))
+
+
+def _sections() -> dict[str, Any]:
+    """Section name -> the dataclass of its keys; of its elements for `stage`."""
+    hints = get_type_hints(Config)
+    return {
+        f.name: StageSettings if f.name == "stage" else hints[f.name]
+        for f in fields(Config)
+        if f.name == "stage" or is_dataclass(hints[f.name])
+    }
+
+
+def _known_keys() -> list[str]:
+    """Every key in dotted form, `stage.epochs` standing for any stage's."""
+    keys = [f.name for f in fields(Config)]
+    return keys + [f"{name}.{f.name}" for name, kind in _sections().items() for f in fields(kind)]
+
+
+def _suggest(key: str) -> str:
+    """' Did you mean ...?', or the keys of the section where nothing is near."""
+    bare = re.sub(r"\.\d+", "", key)
+    known = _known_keys()
+    near = difflib.get_close_matches(bare, known, 1, 0.75)
+    last = bare.rsplit(".", 1)[-1]
+    near = near or [k for k in known if k.rsplit(".", 1)[-1] == last]
+    near = near or [
+        k
+        for m in difflib.get_close_matches(last, [k.rsplit(".", 1)[-1] for k in known], 1, 0.7)
+        for k in known
+        if k.rsplit(".", 1)[-1] == m
+    ]
+    if near:
+        return f" Did you mean `{near[0]}`?"
+    section = bare.split(".")[0]
+    own = [f.name for f in fields(_sections()[section])] if section in _sections() else []
+    return f" Its keys are: {', '.join(own or [k for k in known if '.' not in k])}."
+
+
+def _unknown(tree: dict[str, Any]) -> list[str]:
+    """A line for every key that no section has."""
+    sections = _sections()
+    known = {f.name for f in fields(Config)}
+    lines = []
+    for name, value in tree.items():
+        if name not in known:
+            lines.append(f"`{name}` is no key.{_suggest(name)}")
+            continue
+        if name not in sections:
+            continue
+        tables = list(enumerate(value)) if name == "stage" and isinstance(value, list) else [(None, value)]
+        for number, table in tables:
+            prefix = name if number is None else f"{name}.{number}"
+            if not isinstance(table, dict):
+                continue  # the wrong type is reported by the validation
+            own = {f.name for f in fields(sections[name])}
+            lines += [f"`{prefix}.{k}` is no key.{_suggest(f'{prefix}.{k}')}" for k in table if k not in own]
+    return lines
+
+
+def parse_override(text: str) -> tuple[list[str], Any]:
+    """'mixing.alpha=0.4' -> (['mixing', 'alpha'], 0.4). The value is TOML, or a bare string where it is none."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*", key):
+        raise ConfigError(f"an override is `key=value`, as in mixing.alpha=0.4. Received: {text!r}.")
+    try:
+        return key.split("."), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.split("."), value.strip()
+
+
+def _apply(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set one value in nested tables and lists. Raises `ConfigError` where the path leads nowhere."""
+    dotted = ".".join(path)
+    here: Any = tree
+    for step, after in zip(path, [*path[1:], None], strict=True):
+        if isinstance(here, list):
+            if not step.isdigit() or int(step) >= len(here):
+                raise ConfigError(f"`{dotted}`: {step!r} must be a number from 0 to {len(here) - 1}.")
+            index: Any = int(step)
+        elif isinstance(here, dict):
+            index = step
+        else:
+            raise ConfigError(f"`{dotted}` is no key.{_suggest(dotted)}")
+        if after is None:
+            here[index] = value
+        else:
+            if isinstance(here, dict):
+                here.setdefault(index, [{}] if index == "stage" else {})
+            here = here[index]
+
+
+def _resolve(text: str, base: Path) -> str:
+    """A path of a config -> an absolute one; a leading `../../../shared` gives way to $FATK_SHARED."""
+    shared = os.environ.get("FATK_SHARED")
+    if shared and (text == _SHARED or text.startswith(_SHARED + "/")):
+        return os.path.abspath(shared + text[len(_SHARED) :])
+    return os.path.abspath(base / Path(text).expanduser())
+
+
+def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
+    for section, key in _PATHS:
+        table = tree.get(section)
+        if isinstance(table, dict) and isinstance(table.get(key), str) and table[key]:
+            table[key] = _resolve(table[key], base)
+
+
+def _lines(error: ValidationError) -> Iterable[str]:
+    """pydantic's findings in our words, each with its dotted key."""
+    for found in error.errors():
+        key = ".".join(str(part) for part in found["loc"])
+        if found["type"] == "extra_forbidden" or found["type"] == "unexpected_keyword_argument":
+            continue  # reported by _unknown, with a suggestion
+        if found["type"] == "value_error":
+            for line in str(found["ctx"]["error"]).splitlines():
+                yield re.sub(r"^`", f"`{key}.", line) if key else line
+        elif found["type"] == "literal_error":
+            choices = found["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+            yield f"`{key}` must be one of {choices}. Received: {found['input']!r}."
+        else:
+            wanted = found["msg"].replace("Input should be", "must be")
+            yield f"`{key}` {wanted}. Received: {found['input']!r}."
+
+
+def _without(tree: dict[str, Any], places: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+    """A copy of nested tables with the entries at some places taken out."""
+    copy: dict[str, Any] = json.loads(json.dumps(tree, default=str))
+    for *steps, last in places:
+        here: Any = copy
+        for step in steps:
+            here = here[step]
+        if isinstance(here, dict):
+            here.pop(last, None)
+        else:
+            here[last] = {}  # a stage keeps its place
+    return copy
+
+
+def from_tree(tree: dict[str, Any]) -> Config:
+    """Nested tables -> settings. Raises `ConfigError` with every problem, a line each."""
+    problems = _unknown(tree)
+    while True:
+        try:
+            # Through JSON: strictly checked Python input would have to be instances and tuples already.
+            config = TypeAdapter(Config).validate_json(json.dumps(tree, default=str))
+            break
+        except ValidationError as error:
+            problems += _lines(error)
+            places = [found["loc"] for found in error.errors()]
+            if () in places or not places:
+                break
+            # A value of the wrong type keeps its section from checking the others: look again without it.
+            tree = _without(tree, places)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """A file and `key=value` overrides -> settings. Raises `ConfigError` naming the file, and every problem.
+
+    Relative paths of the file are relative to it, those of overrides to the working directory.
+    """
+    path = Path(path)
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config.{_shipped()}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}).") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}.") from None
+    _resolve_paths(tree, path.parent)
+    tree.setdefault("name", path.stem)
+    problems = []
+    given: dict[str, Any] = {}
+    for text in overrides:
+        try:
+            steps, value = parse_override(text)
+            if tuple(steps) in _PATHS and isinstance(value, str) and value:
+                value = _resolve(value, Path())
+            _apply(tree, steps, value)
+            given[text] = value
+        except ConfigError as error:
+            problems += str(error).splitlines()
+    try:
+        config = from_tree(tree)
+    except ConfigError as error:
+        problems += str(error).splitlines()
+    if problems:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in dict.fromkeys(problems)))
+    return config
+
+
+def _shipped() -> str:
+    """The configs that come with fatk, for an error message."""
+    names = sorted(path.name for path in (Path(__file__).parent / "configs").glob("*.toml"))
+    return f" fatk/configs has: {', '.join(names)}."
+
+
+def _toml(value: Any) -> str:
+    """A value in TOML. JSON's strings, numbers and true/false are TOML's too."""
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def to_toml(config: Config) -> str:
+    """Settings -> TOML that `load_config` reads back to equal ones. What is None is left out."""
+    sections = _sections()
+    lines = [f"{f.name} = {_toml(getattr(config, f.name))}" for f in fields(Config) if f.name not in sections]
+    for name, kind in sections.items():
+        tables = getattr(config, name) if name == "stage" else (getattr(config, name),)
+        for table in tables:
+            lines += ["", f"[[{name}]]" if name == "stage" else f"[{name}]"]
+            values = {f.name: getattr(table, f.name) for f in fields(kind)}
+            lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+    return "\n".join(lines) + "\n"

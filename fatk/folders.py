@@ -1,0 +1,78 @@
+"""Names of files and folders, in one place, and writing that is whole or not at all."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+RUNS = Path("runs")
+RECORDS = Path("records")
+DEMO_SET = Path("demo_set")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file under a temporary name and move it into place."""
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+@dataclass(frozen=True)
+class Run:
+    """`runs/<name>/` and what lies in it."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved settings; evaluation and export read these."""
+        return self.folder / "config.toml"
+
+    @property
+    def history(self) -> Path:
+        """One row an epoch."""
+        return self.folder / "history.csv"
+
+    @property
+    def summary(self) -> Path:
+        """The run in one JSON object."""
+        return self.folder / "summary.json"
+
+    @property
+    def per_class(self) -> Path:
+        """class, lwlrap, weight on the validation clips."""
+        return self.folder / "per_class.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """fname and a probability a class, for the validation clips."""
+        return self.folder / "predictions.csv"
+
+    @property
+    def submission(self) -> Path:
+        """fname and a probability a class, for the test clips."""
+        return self.folder / "submission.csv"
+
+    @property
+    def network(self) -> Path:
+        """The kept weights and architecture, in Keras' format."""
+        return self.folder / "best.keras"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What `--resume` goes on from."""
+        return self.folder / "checkpoints"
+
+    @property
+    def saved_model(self) -> Path:
+        """The served tagger."""
+        return self.folder / "saved_model"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Logs for `tensorboard --logdir runs`."""
+        return self.folder / "tensorboard"
+
+    @property
+    def classes(self) -> Path:
+        """The vocabulary, a class a line."""
+        return self.folder / "classes.txt"

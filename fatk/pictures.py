@@ -1,0 +1,63 @@
+"""Pictures of images that the network sees, with axes in seconds and hertz."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen is needed, nor asked for
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from pipelines.filterbank import band_edges
+from pipelines.formats import CHANNELS
+from pipelines.settings import FeatureSettings
+
+_TITLES = {"A": "amplitude", "P": "phase", "D": "delta", "X": "amplitude x phase"}
+_TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)  # hertz
+
+
+def hertz_axis(axis: plt.Axes, settings: FeatureSettings) -> None:
+    """Label the vertical axis of an image of bands in hertz, at the bands' centres."""
+    centres = band_edges(settings.bands, float(settings.fmin), settings.highest)[1:-1]
+    shown = [tick for tick in _TICKS if centres[0] <= tick <= centres[-1]]
+    axis.set_yticks(np.interp(shown, centres, np.arange(settings.bands)))
+    axis.set_yticklabels([f"{tick / 1000:g} kHz" if tick >= 1000 else f"{tick} Hz" for tick in shown])
+
+
+def seconds_per_column(image: np.ndarray, settings: FeatureSettings) -> float:
+    """Seconds from one column of an image to the next."""
+    stretch = settings.seconds if settings.stretch == "resize" else 1.0
+    return settings.hop * stretch / settings.rate
+
+
+def draw_image(image: np.ndarray, settings: FeatureSettings, seconds: float, title: str, path: Path) -> None:
+    """(bands, frames, channels) uint8 -> a PNG with a panel for each distinct channel.
+
+    Column 0 of a padded short clip stands before the clip's own beginning; the axis counts from the clip's.
+    """
+    letters = list(dict.fromkeys(CHANNELS[settings.format]))
+    step = seconds_per_column(image, settings)
+    lead = max(settings.shortest / settings.rate - seconds, 0) / 2
+    extent = (-lead, image.shape[1] * step - lead, -0.5, image.shape[0] - 0.5)
+    figure, axes = plt.subplots(
+        len(letters),
+        1,
+        figsize=(9, 0.7 + 2.3 * len(letters)),
+        sharex=True,
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis, letter in zip(axes[:, 0], letters, strict=True):
+        channel = image[..., CHANNELS[settings.format].index(letter)]
+        drawn = axis.imshow(
+            channel, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=0, vmax=255
+        )
+        hertz_axis(axis, settings)
+        axis.set_title(_TITLES[letter], loc="left", fontsize=10)
+        axis.set_ylabel("frequency")
+        figure.colorbar(drawn, ax=axis, pad=0.01, label="level, 0 to 255")
+    axes[-1, 0].set_xlabel("time (s)")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110, format="png")
+    plt.close(figure)

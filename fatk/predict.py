@@ -1,0 +1,115 @@
+"""`python -m fatk.predict --model DIR FILE ...`: what is heard in sound files.
+
+With `--audio DIR --table T --out submission.csv` it scores every clip of a table and writes a column a class.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fatk import cli
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fatk.tagger import SavedTagger
+
+_BATCH = 8  # clips in memory at once
+
+
+def score(tagger: "SavedTagger", files: Sequence[Path], crops: int | None) -> "Iterator[np.ndarray]":
+    """Sound files -> (classes,) probabilities of each, in order; read ahead while the model works."""
+
+    def chunk(start: int) -> list["np.ndarray"]:
+        return [tagger.read(path) for path in files[start : start + _BATCH]]
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(chunk, 0) if files else None
+        for start in range(0, len(files), _BATCH):
+            assert ahead is not None
+            sounds = ahead.result()
+            ahead = reader.submit(chunk, start + _BATCH)
+            yield from tagger.predict_batch(sounds, crops)
+
+
+def score_with_bar(tagger: "SavedTagger", files: Sequence[Path], crops: int | None) -> "np.ndarray":
+    """The same with a bar -> (files, classes)."""
+    import numpy as np
+
+    answers = []
+    with cli.progress("predicting", len(files), "clips") as advance:
+        for answer in score(tagger, files, crops):
+            answers.append(answer)
+            advance()
+    return np.stack(answers)
+
+
+def table_files(table: Path, audio: Path) -> tuple[list[str], list[Path]]:
+    """A table with a column `fname` -> (names, files). Raises `DataError`, `UserError` for what is missing."""
+    from pipelines.sources import DataError, clean_name, find_audio, read_rows
+
+    if not audio.is_dir():
+        raise DataError(f"{audio}: no such folder.")
+    names, files = [], []
+    for line, row in read_rows(table, ("fname",)):
+        name = clean_name(row["fname"], f"{table}, line {line}")
+        path = find_audio(audio, name)
+        if not path.exists():
+            raise DataError(f"{table}, line {line}: {path} is missing.")
+        names.append(row["fname"])
+        files.append(path)
+    return names, files
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = cli.parser("fatk.predict", __doc__)
+    parser.add_argument("--model", required=True, metavar="DIR", help="a run's folder, or a SavedModel")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="sound files whose top labels are printed")
+    parser.add_argument("--audio", metavar="DIR", help="the folder of the table's clips")
+    parser.add_argument("--table", metavar="FILE", help="a CSV table with a column fname")
+    parser.add_argument("--out", metavar="FILE", help="the CSV to write")
+    parser.add_argument("--tta", type=int, metavar="N", help="crops a clip; by default as exported")
+    parser.add_argument("--top", type=int, default=3, metavar="N", help="labels a file (default 3)")
+    arguments = parser.parse_intermixed_args(argv)
+    tabled = [arguments.audio, arguments.table, arguments.out]
+    if any(tabled) and not all(tabled):
+        raise cli.UserError("--audio, --table and --out go together.")
+    if bool(arguments.files) == all(tabled):
+        raise cli.UserError("give either sound files, or --audio, --table and --out.")
+    for name in ("tta", "top"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise cli.UserError(f"--{name} must be at least 1. Received: {value}.")
+    names: list[str] = []
+    files = [Path(name) for name in arguments.files]
+    if not files:
+        names, files = table_files(Path(arguments.table), Path(arguments.audio))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from fatk.tagger import SavedTagger
+
+    tagger = SavedTagger(arguments.model)
+    if not names:
+        _print_top(tagger, files, arguments.tta, arguments.top)
+        return 0
+    from fatk.scoring import write_predictions
+
+    write_predictions(
+        Path(arguments.out), names, tagger.classes, score_with_bar(tagger, files, arguments.tta)
+    )
+    cli.say(f"{arguments.out}: {len(names)} clips, {len(tagger.classes)} classes")
+    return 0
+
+
+def _print_top(tagger: "SavedTagger", files: Sequence[Path], crops: int | None, count: int) -> None:
+    import numpy as np
+
+    for path, chances in zip(files, score(tagger, files, crops), strict=True):
+        order = np.argsort(-chances, kind="stable")[:count]
+        cli.say(f"{path}: " + ", ".join(f"{tagger.classes[i]} {chances[i]:.3f}" for i in order))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,63 @@
+"""Scores of clips to tables: submissions, per-class lwlrap, top-1 accuracy."""
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model said of labelled clips, and what that is worth."""
+
+    names: tuple[str, ...]
+    truth: np.ndarray  # (clips, classes) 0/1
+    chances: np.ndarray  # (clips, classes) probabilities
+
+    @property
+    def lwlrap(self) -> float:
+        """Over all true labels."""
+        # models.metrics imports Keras, which a command that only predicts must not.
+        from models.ranking import lwlrap
+
+        return lwlrap(self.truth, self.chances)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Top-1 over the clips that have one label; None where there is none."""
+        single = self.truth.sum(1) == 1
+        if not single.any():
+            return None
+        return float((self.chances[single].argmax(1) == self.truth[single].argmax(1)).mean())
+
+    def per_class(self, classes: Sequence[str]) -> list[tuple[str, float, float]]:
+        """-> [(class, lwlrap, weight)]; NaN where a class has no clip."""
+        from models.ranking import per_class_lwlrap
+
+        values, weights = per_class_lwlrap(self.truth, self.chances)
+        return [(name, float(v), float(w)) for name, v, w in zip(classes, values, weights, strict=True)]
+
+
+def _write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    unfinished = path.with_name(path.name + ".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with unfinished.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+    os.replace(unfinished, path)
+
+
+def write_predictions(path: Path, names: Sequence[str], classes: Sequence[str], chances: np.ndarray) -> None:
+    """`fname` and a column of probabilities a class."""
+    rows = [[name, *(f"{chance:.6f}" for chance in row)] for name, row in zip(names, chances, strict=True)]
+    _write_rows(path, ["fname", *classes], rows)
+
+
+def write_per_class(path: Path, rows: Sequence[tuple[str, float, float]]) -> None:
+    """`class,lwlrap,weight`, in the vocabulary's order; an empty cell where a class has no clip."""
+    text = [(name, "" if np.isnan(v) else f"{v:.6f}", f"{w:.6f}") for name, v, w in rows]
+    _write_rows(path, ("class", "lwlrap", "weight"), text)

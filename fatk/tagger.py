@@ -1,0 +1,93 @@
+"""A SavedModel from Python: waveforms or files in, probabilities out. TensorFlow alone is imported."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fatk.cli import UserError
+
+
+def find_saved_model(model: str | Path) -> Path:
+    """A run's folder or the SavedModel in it -> the SavedModel. Raises `UserError` where there is none."""
+    folder = Path(model)
+    for candidate in (folder / "saved_model", folder):
+        if (candidate / "saved_model.pb").is_file():
+            return candidate
+    why = "no such folder" if not folder.is_dir() else "neither a SavedModel nor a run that has one"
+    raise UserError(f"{folder}: {why} (saved_model.pb is missing).")
+
+
+class SavedTagger:
+    """A served tagger: its vocabulary, its rate, and its answers.
+
+    `classes`: tuple of names, in the order of the probabilities. `rate`: Hz of the waveforms that it takes.
+    """
+
+    def __init__(self, model: str | Path):
+        from fatk import runtime
+
+        self._tf = runtime.quiet_tensorflow()
+        self.folder = find_saved_model(model)
+        try:
+            self._model = self._tf.saved_model.load(str(self.folder))
+            signatures = self._model.signatures
+            self.classes = tuple(
+                name.decode() for name in signatures["classes"]()["classes"].numpy().tolist()
+            )
+            self.rate = int(signatures["sampling_rate"]()["sampling_rate"])
+        except (OSError, KeyError, ValueError, self._tf.errors.OpError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"{self.folder}: no SavedModel of fatk's ({reason}).") from None
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """A sound file -> (samples,) float32 at the model's rate. Raises `UserError` naming the file."""
+        from fatk import audio
+
+        try:
+            return audio.read(Path(path), self.rate)
+        except audio.UnreadableError as error:
+            raise UserError(f"{path}: {error}.") from None
+
+    def _waveform(self, sound: np.ndarray | str | Path) -> np.ndarray:
+        if isinstance(sound, str | Path):
+            return self.read(sound)
+        waveform = np.asarray(sound, np.float32)
+        if waveform.ndim != 1:
+            raise ValueError(f"a waveform must be (samples,), mono. Received the shape {waveform.shape}.")
+        if not np.isfinite(waveform).all():
+            raise ValueError("a waveform must be finite. Received values that are not.")
+        return waveform
+
+    def predict(self, sound: np.ndarray | str | Path, crops: int | None = None) -> np.ndarray:
+        """(samples,) float32 in -1..1 at `rate`, or a file of any rate -> (classes,) probabilities.
+
+        `crops`: evenly spaced windows whose scores are averaged; None: as the model was exported.
+        """
+        return self.predict_batch([sound], crops)[0]
+
+    def predict_batch(
+        self, sounds: Sequence[np.ndarray | str | Path], crops: int | None = None
+    ) -> np.ndarray:
+        """Waveforms or files of any lengths -> (sounds, classes) probabilities, each as if it were alone."""
+        waveforms = [self._waveform(sound) for sound in sounds]
+        lengths = np.array([len(waveform) for waveform in waveforms], np.int32)
+        audio = np.zeros((len(waveforms), max(1, lengths.max())), np.float32)
+        for row, waveform in enumerate(waveforms):
+            audio[row, : len(waveform)] = waveform
+        given = {"audio": self._tf.constant(audio), "lengths": self._tf.constant(lengths)}
+        if crops is None:
+            answer = self._model.signatures["ragged"](**given)
+        else:
+            answer = self._model.signatures["augmented"](**given, crops=self._tf.constant(crops))
+        return answer["probabilities"].numpy()
+
+    def windows(self, sound: np.ndarray | str | Path) -> tuple[np.ndarray, np.ndarray]:
+        """-> ((windows,) start in seconds, (windows, classes) probabilities) along a recording."""
+        answer = self._model.signatures["windows"](audio=self._tf.constant(self._waveform(sound)))
+        return answer["start_seconds"].numpy(), answer["probabilities"].numpy()
+
+    def top(self, sound: np.ndarray | str | Path, count: int = 3) -> list[tuple[str, float]]:
+        """-> the likeliest classes with their probabilities, best first."""
+        scores = self.predict(sound)
+        return [(self.classes[i], float(scores[i])) for i in np.argsort(-scores, kind="stable")[:count]]

@@ -1,0 +1,99 @@
+"""`python -m fatk.train --config C [key=value ...]`: from sound files to a served tagger.
+
+Prepares what is missing, trains the stages, keeps weights, scores validation and test clips, exports.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fatk import cli, folders
+from fatk.config import Config, load_config, to_toml
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to."""
+
+    run: folders.Run
+    summary: dict[str, Any]
+    interrupted: bool
+
+
+def open_run(config: Config, overwrite: bool, resume: bool) -> folders.Run:
+    """Make the run's folder, or enter it. Raises `UserError` for one that is there, or not as told."""
+    run = folders.Run(folders.RUNS / config.name)
+    if run.folder.exists() and overwrite:
+        shutil.rmtree(run.folder)
+    if resume and not run.config.exists():
+        raise cli.UserError(f"{run.folder}: no run to resume.")
+    if run.folder.exists() and not resume:
+        raise cli.UserError(f"{run.folder}: exists already. Add --resume, --overwrite, or name=another.")
+    if resume:
+        before, now = to_toml(load_config(run.config)).splitlines(), to_toml(config).splitlines()
+        changed = sorted(set(now) - set(before)) or sorted(set(before) - set(now))
+        if changed:
+            raise cli.UserError(
+                f"{run.folder}: was started with other settings, now given: {'; '.join(changed)}. "
+                "Give the same ones, or name=another."
+            )
+    run.folder.mkdir(parents=True, exist_ok=True)
+    folders.write_text(run.config, to_toml(config))
+    return run
+
+
+def train(config: Config, overwrite: bool = False, resume: bool = False) -> Outcome:
+    """A whole run -> what it came to. Raises `UserError` and `DataError` with one line."""
+    run = open_run(config, overwrite, resume)
+    from fatk.prepare import prepare
+
+    try:
+        prepared = prepare(config)
+    except BaseException:
+        if not resume:
+            shutil.rmtree(run.folder)  # nothing was trained: the name is free again
+        raise
+    from fatk import runtime
+
+    runtime.start(config)
+    from fatk.trainer import Trainer
+
+    return Trainer(run, config, prepared).go()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = cli.parser("fatk.train", __doc__)
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    known.add_argument("--overwrite", action="store_true", help="delete the run of that name first")
+    config, arguments = cli.parse_config(parser, argv)
+    outcome = train(config, arguments.overwrite, arguments.resume)
+    run, summary = outcome.run, outcome.summary
+    if summary:
+        shown = ("val_lwlrap", "val_accuracy", "test_lwlrap", "parameters", "epochs", "seconds")
+        cli.table(
+            config.name,
+            ("", "value"),
+            [(k, f"{v:.4f}" if isinstance(v, float) else v) for k in shown if (v := summary[k]) is not None],
+        )
+        for title, path in (
+            ("SavedModel", run.saved_model),
+            ("submission", run.submission),
+            ("TensorBoard", run.tensorboard),
+        ):
+            if path.exists():
+                cli.say(f"{title}: {path}")
+    if outcome.interrupted:
+        again = " ".join(
+            ["python -m fatk.train --config", arguments.config, *arguments.overrides, "--resume"]
+        )
+        cli.say(f"stopped early; to go on: {again}")
+        return 130
+    cli.say(f"to look at it: tensorboard --logdir {folders.RUNS}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,237 @@
+"""The run itself, once its clips are prepared and its frameworks are up."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from fatk import checkpoint as checkpoints
+from fatk import cli, folders, runtime, scoring
+from fatk.callbacks import Bar, Interrupted, Keeper
+from fatk.config import Config
+from fatk.export import export
+from fatk.prepare import Prepared
+from fatk.tensorboard import Board
+from fatk.train import Outcome
+from models import mixup, networks, schedules
+from models.tagger import Tagger
+from pipelines import datasets
+from pipelines.labels import multi_hot
+from pipelines.settings import FeedSettings
+from pipelines.sources import TEST, Clip
+
+
+class Trainer:
+    """One run: its data, its model, its folder."""
+
+    def __init__(self, run: folders.Run, config: Config, prepared: Prepared):
+        self.run = run
+        self.config = config
+        self.prepared = prepared
+        self.train_set = self._examples(prepared.split.train)
+        self.valid_set = self._examples(prepared.split.valid)
+        self.feed = FeedSettings(
+            batch=config.train.batch,
+            shuffle=config.train.shuffle,
+            crops=config.evaluate.crops,
+            seed=config.seed,
+        )
+        try:
+            self.steps = datasets.steps_per_epoch(self.train_set, self.feed.batch)
+            self.network = networks.build(config.network, config.features.shape, len(prepared.classes))
+        except ValueError as error:
+            raise cli.UserError(str(error)) from None
+        self.tagger = Tagger(
+            self.network, mixup.build(config.mixing.kind, config.mixing.alpha, config.seed), name="tagger"
+        )
+        folders.write_text(run.classes, "\n".join(prepared.classes) + "\n")
+        self.board = Board(run, config, prepared.classes)
+
+    def _examples(self, clips: tuple[Clip, ...]) -> datasets.Examples:
+        pools = dict.fromkeys(clip.pool for clip in clips)
+        shards = tuple(shard for pool in pools for shard in self.prepared.shards[pool])
+        targets = multi_hot(clips, self.prepared.classes)
+        return datasets.Examples(tuple(clip.key for clip in clips), targets, shards)
+
+    def go(self) -> Outcome:
+        """Train, score, export -> the outcome. Ctrl-C is heeded between batches; what was best is kept."""
+        self._say_plan()
+        interrupted = False
+        stored = checkpoints.latest(self.run.checkpoints)
+        progress = stored[0] if stored else checkpoints.Progress()
+        keeper = Keeper(self.run, self.config, progress, self.steps)
+        bar = Bar(progress, self._epochs, self.steps)
+        if stored is None:
+            self.board.settings()
+            self.board.graph(self.network)
+            self.board.inputs(self.train_set)
+        try:
+            self._stages(keeper, bar, stored[1] if stored else None)
+        except Interrupted:
+            interrupted = True
+        finally:
+            keeper.release_signals()
+            bar.close()
+        if not self.run.network.exists():
+            self.board.close()
+            cli.say("stopped before the first epoch was over: there is nothing to score or export yet")
+            return Outcome(self.run, {}, interrupted)
+        summary = self._finish(progress)
+        return Outcome(self.run, summary, interrupted)
+
+    @property
+    def _epochs(self) -> int:
+        return sum(stage.epochs for stage in self.config.stage)
+
+    def _say_plan(self) -> None:
+        cli.say(
+            f"{len(self.train_set)} clips to train on, {len(self.valid_set)} to validate on; "
+            f"{self.network.count_params():,} parameters; {self._epochs} epochs of {self.steps} batches; "
+            f"{keras.backend.backend()} on {runtime.device()}"
+        )
+
+    def _compile(self, number: int) -> None:
+        """An optimiser of its own for each stage, on the stage's schedule."""
+        stage, train = self.config.stage[number], self.config.train
+        networks.freeze_trunk(self.network, stage.freeze)
+        steps = stage.epochs * self.steps
+        self.tagger.compile(
+            optimizer=schedules.optimizer(
+                stage.schedule, stage.rate, steps, train.weight_decay, train.beta_2
+            ),
+            loss=None,
+        )
+
+    def _build(self) -> None:
+        """Make every variable, so that a checkpoint finds its place."""
+        shape = self.config.features.shape
+        self.tagger(
+            {
+                "image": np.zeros((2, *shape), np.float32),
+                "target": np.zeros((2, len(self.prepared.classes)), np.float32),
+            },
+            training=False,
+        )
+        self.tagger.optimizer.build(self.tagger.trainable_variables)
+
+    def _stages(self, keeper: Keeper, bar: Bar, arrays: list[np.ndarray] | None) -> None:
+        """All epochs that are still to come, stage by stage."""
+        valid = datasets.evaluation(
+            self.valid_set, self.config.features, replace(self.feed, batch=self.config.evaluate.batch)
+        )
+        first = 0
+        for number, stage in enumerate(self.config.stage):
+            start, first = first, first + stage.epochs
+            if keeper.progress.epoch >= first:
+                continue
+            self._compile(number)
+            self._build()
+            if arrays is not None and (keeper.progress.epoch > start or keeper.progress.batch):
+                checkpoints.restore(self.tagger, arrays)
+                if keeper.progress.batch:
+                    keeper.metric_values = [np.array(v) for v in self.tagger.metrics_variables]
+            elif arrays is not None:
+                self._restore_weights(arrays)
+            arrays = None
+            keeper.stage = number
+            self._fit(first, valid, keeper, bar)
+
+    def _restore_weights(self, arrays: list[np.ndarray]) -> None:
+        """At the first batch of a stage: the model of the stage before, with a new optimiser."""
+        for variable, array in zip(self.tagger.variables, arrays, strict=False):
+            variable.assign(array)
+
+    def _fit(self, end: int, valid: Any, keeper: Keeper, bar: Bar) -> None:
+        """Epochs up to `end`; the first may be entered midway, and is then a fit of its own."""
+        progress = keeper.progress
+        batch = progress.batch
+        spans = [(progress.epoch, end, 0)]
+        if batch:
+            spans = [(progress.epoch, progress.epoch + 1, batch), (progress.epoch + 1, end, 0)]
+        for start, stop, skipped in spans:
+            if start >= stop:
+                continue
+            keeper.first_batch = skipped
+            feed = datasets.training(
+                self.train_set, self.config.features, self.config.augment, self.feed, start, skipped
+            )
+            if start == 0 and skipped == 0:
+                self.board.mixed(next(iter(feed)), self._mixing_for_show())
+            self.tagger.fit(
+                feed,
+                initial_epoch=start,
+                epochs=stop,
+                steps_per_epoch=self.steps - skipped,
+                validation_data=valid,
+                callbacks=[keeper, bar, self.board],
+                verbose=0,
+            )
+
+    def _mixing_for_show(self) -> keras.layers.Layer | None:
+        """A layer of the same settings: the run's own must not draw for a picture."""
+        return mixup.build(self.config.mixing.kind, self.config.mixing.alpha, self.config.seed)
+
+    def predict(self, examples: datasets.Examples, network: keras.Model) -> np.ndarray:
+        """-> (clips, classes) probabilities, the mean over evenly spaced crops."""
+        batch = self.config.evaluate.batch
+        scorer = Tagger(network)
+        chances = np.zeros(examples.targets.shape, np.float32)
+        feed = datasets.evaluation(
+            examples, self.config.features, replace(self.feed, batch=batch), with_rows=True
+        )
+        for part in feed:
+            rows = part.pop("row").numpy()
+            logits = scorer.predict_on_batch({k: v.numpy() for k, v in part.items()})["logits"]
+            seen = rows >= 0
+            chances[rows[seen]] = 1 / (1 + np.exp(-logits[seen].astype(np.float64)))
+        return chances
+
+    def _finish(self, progress: checkpoints.Progress) -> dict[str, Any]:
+        """Score the kept weights, write the tables, export -> the summary."""
+        network = keras.saving.load_model(self.run.network, compile=False)
+        classes = self.prepared.classes
+        clips = self.prepared.split.valid
+        chances = self.predict(self.valid_set, network)
+        scores = scoring.Scores(tuple(c.name for c in clips), self.valid_set.targets, chances)
+        rows = scores.per_class(classes)
+        scoring.write_per_class(self.run.per_class, rows)
+        scoring.write_predictions(self.run.predictions, scores.names, classes, chances)
+        test = self._test(network)
+        summary = {
+            "name": self.config.name,
+            "val_lwlrap": scores.lwlrap,
+            "val_accuracy": scores.accuracy,
+            "test_lwlrap": test,
+            "parameters": network.count_params(),
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "seconds": round(progress.seconds, 1),
+            "seed": self.config.seed,
+            "fingerprint": self.prepared.manifest["fingerprint"],
+            "versions": runtime.versions(),
+            "backend": keras.backend.backend(),
+            "device": runtime.device(),
+        }
+        folders.write_text(self.run.summary, json.dumps(summary, indent=1) + "\n")
+        self.board.clips(self.valid_set, chances, progress.epoch)
+        self.board.per_class(rows, progress.epoch)
+        self.board.summary(summary, progress.epoch)
+        self.board.close()
+        difference = export(self.run)
+        cli.say(f"exported; the SavedModel differs from the Keras model by {difference:.1e} at most")
+        return summary
+
+    def _test(self, network: keras.Model) -> float | None:
+        """Write the submission where there are test clips -> lwlrap where their labels are known."""
+        clips = self.prepared.split.test
+        if not clips:
+            return None
+        examples = self._examples(clips)
+        chances = self.predict(examples, network)
+        names = tuple(clip.name for clip in clips)
+        scoring.write_predictions(self.run.submission, names, self.prepared.classes, chances)
+        if not all(clip.labels for clip in clips if clip.pool == TEST):
+            return None
+        return scoring.Scores(names, examples.targets, chances).lwlrap

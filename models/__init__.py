@@ -1,0 +1,1 @@
+"""Keras networks, layers, losses and metrics; backend-neutral."""

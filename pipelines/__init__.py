@@ -1,0 +1,1 @@
+"""tf.data graphs, from bytes to batches."""

@@ -1,0 +1,158 @@
+"""The order of things: shards -> parse -> join targets -> shuffle -> image -> crop -> augment -> batch.
+
+Every draw comes from (seed, epoch, position in the epoch) through stateless operations, so parallel maps
+change nothing, and an epoch can be entered at any batch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines import augment, crops, formats, ops, records
+from pipelines.settings import AugmentSettings, FeatureSettings, FeedSettings
+
+_READERS = 8  # shards read side by side
+_ORDER, _PIXELS = 1, 2  # folded into a seed, so that uses do not share their draws
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Which clips take part, and what is wanted of the network for each."""
+
+    keys: tuple[str, ...]
+    targets: np.ndarray  # (clips, classes) float32
+    shards: tuple[str, ...]  # TFRecord files that hold them, and others maybe
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.keys)
+
+
+def _joined(shards: tf.data.Dataset, examples: Examples) -> tf.data.Dataset:
+    """Shards -> (row of `examples`, (samples,) int16), the clips that take part only."""
+    rows = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(
+            tf.constant(examples.keys), tf.range(len(examples), dtype=tf.int32)
+        ),
+        default_value=-1,
+    )
+
+    def join(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        key, pcm = records.parse(record)
+        return rows.lookup(key), pcm
+
+    return (
+        shards.interleave(
+            tf.data.TFRecordDataset,
+            cycle_length=_READERS,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .map(join, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .filter(lambda row, _: row >= 0)
+    )
+
+
+def image_of(pcm: tf.Tensor, settings: FeatureSettings) -> tf.Tensor:
+    """(samples,) int16 -> (bands, frames, channels) uint8: the whole clip, as the training graph makes it."""
+    image = formats.whole_image(ops, records.to_float(pcm), settings)
+    return tf.ensure_shape(image, (settings.bands, None, 3))
+
+
+def to_unit(image: tf.Tensor) -> tf.Tensor:
+    """uint8 0..255 -> float32 0..1."""
+    return tf.cast(image, tf.float32) / 255.0
+
+
+def steps_per_epoch(examples: Examples, batch: int) -> int:
+    """Whole batches in an epoch. Raises `ValueError` where there is none."""
+    if len(examples) < batch:
+        raise ValueError(
+            f"`train.batch` must be at most the number of training clips, {len(examples)}. Received: {batch}."
+        )
+    return len(examples) // batch
+
+
+def training(
+    examples: Examples,
+    features: FeatureSettings,
+    augmentation: AugmentSettings,
+    feed: FeedSettings,
+    first_epoch: int = 0,
+    first_batch: int = 0,
+) -> tf.data.Dataset:
+    """-> an endless dataset of {"image": (batch, bands, columns, 3) float32 0..1, "target": (batch, classes)}.
+
+    Epoch e is the same whether it is the first one drawn or the hundredth, and `first_batch` enters the first
+    one as if its earlier batches had been drawn. The last clips of an epoch that fill no batch are left out of
+    it: every shape that is new would compile anew.
+    """
+    targets = tf.constant(examples.targets)
+    steps = steps_per_epoch(examples, feed.batch)
+    seed = tf.constant([feed.seed, feed.seed ^ 0x5EED], tf.int32)
+
+    def epoch_clips(epoch: tf.Tensor) -> tf.data.Dataset:
+        own = tf.random.fold_in(seed, epoch)
+        order = tf.random.fold_in(own, _ORDER)
+        draws = tf.random.stateless_uniform([len(examples.shards)], order)
+        files = tf.gather(tf.constant(examples.shards), tf.argsort(draws))
+        skipped = tf.where(epoch == first_epoch, first_batch * feed.batch, 0)
+        return (
+            _joined(tf.data.Dataset.from_tensor_slices(files), examples)
+            .shuffle(feed.shuffle, seed=tf.cast(order[0], tf.int64), reshuffle_each_iteration=False)
+            .take(steps * feed.batch)
+            .enumerate()
+            .skip(tf.cast(skipped, tf.int64))
+            .map(lambda position, clip: (own, position, *clip))
+        )
+
+    def make(own: tf.Tensor, position: tf.Tensor, row: tf.Tensor, pcm: tf.Tensor) -> dict[str, tf.Tensor]:
+        pixels = tf.random.fold_in(tf.random.fold_in(own, _PIXELS), tf.cast(position, tf.int32))
+        crop_seed, augment_seed = tf.unstack(tf.random.split(pixels, 2))
+        image = crops.random_crop(image_of(pcm, features), features.columns, augmentation.level, crop_seed)
+        image = augment.augment(image, augmentation, augment_seed)
+        return {"image": image, "target": targets[row]}
+
+    epochs = tf.data.Dataset.range(first_epoch, tf.int32.max, output_type=tf.int32)
+    return (
+        epochs.flat_map(epoch_clips)
+        .map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(feed.batch, drop_remainder=True)
+        .map(lambda batch: batch | {"image": to_unit(batch["image"])})
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def evaluation(
+    examples: Examples, features: FeatureSettings, feed: FeedSettings, with_rows: bool = False
+) -> tf.data.Dataset:
+    """-> each clip once: {"image": (batch, crops, bands, columns, 3) float32 0..1, "target": (batch, classes)}.
+
+    Crops are evenly spaced. The last batch is filled up with clips of zeros that have no label. `with_rows`
+    adds "row": (batch,) int32, the clip's row in `examples`, -1 for filling.
+    """
+    targets = tf.constant(examples.targets)
+
+    def make(row: tf.Tensor, pcm: tf.Tensor) -> dict[str, tf.Tensor]:
+        image = crops.even_crops(image_of(pcm, features), features.columns, tf.constant(feed.crops))
+        image = tf.ensure_shape(image, (feed.crops, *features.shape))
+        return {"image": image, "target": targets[row], "row": row}
+
+    def fill(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        missing = feed.batch - tf.shape(batch["row"])[0]
+
+        def filled(x: tf.Tensor, value: int = 0) -> tf.Tensor:
+            padding = [[0, missing]] + [[0, 0]] * (len(x.shape) - 1)
+            return tf.ensure_shape(tf.pad(x, padding, constant_values=value), (feed.batch, *x.shape[1:]))
+
+        made = {"image": filled(to_unit(batch["image"])), "target": filled(batch["target"])}
+        return made | {"row": filled(batch["row"], -1)} if with_rows else made
+
+    return (
+        _joined(tf.data.Dataset.from_tensor_slices(list(examples.shards)), examples)
+        .map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(feed.batch)
+        .map(fill)
+        .prefetch(tf.data.AUTOTUNE)
+    )

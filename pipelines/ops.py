@@ -1,0 +1,67 @@
+"""The words of `keras.ops` that features and formats are written in, spelled in TensorFlow.
+
+`keras.ops` itself cannot stand in a `Dataset.map` while JAX is Keras' backend, so these functions carry its
+names and signatures, and only those that are used. A test holds each against its namesake.
+"""
+
+import math
+
+import tensorflow as tf
+
+arctan2 = tf.math.atan2
+cast = tf.cast
+concatenate = tf.concat
+floor = tf.math.floor
+matmul = tf.linalg.matmul
+maximum = tf.math.maximum
+minimum = tf.math.minimum
+reshape = tf.reshape
+stack = tf.stack
+transpose = tf.transpose
+where = tf.where
+zeros_like = tf.zeros_like
+
+
+def shape(x: tf.Tensor) -> tuple:
+    """Sizes of the axes: numbers where they are known, scalar tensors where not."""
+    known = x.shape.as_list()
+    if None not in known:
+        return tuple(known)
+    dynamic = tf.shape(x)
+    return tuple(dynamic[axis] if size is None else size for axis, size in enumerate(known))
+
+
+def arange(stop: tf.Tensor) -> tf.Tensor:
+    """-> (stop,) int32."""
+    return tf.range(stop, dtype=tf.int32)
+
+
+def log10(x: tf.Tensor) -> tf.Tensor:
+    """Decimal logarithm, element by element."""
+    return tf.math.log(x) * (1 / math.log(10))
+
+
+def max(x: tf.Tensor, axis: tuple[int, ...], keepdims: bool = False) -> tf.Tensor:
+    """Largest value over `axis`."""
+    return tf.reduce_max(x, axis, keepdims)
+
+
+def min(x: tf.Tensor, axis: tuple[int, ...], keepdims: bool = False) -> tf.Tensor:
+    """Smallest value over `axis`."""
+    return tf.reduce_min(x, axis, keepdims)
+
+
+def pad(x: tf.Tensor, pad_width: list, mode: str = "constant") -> tf.Tensor:
+    """Pad with zeros, or with `mode="reflect"` without repeating the edge."""
+    return tf.pad(x, pad_width, mode.upper())
+
+
+def rfft(x: tf.Tensor, fft_length: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Real transform over the last axis -> (real part, imaginary part)."""
+    spectrum = tf.signal.rfft(x, [fft_length])
+    return tf.math.real(spectrum), tf.math.imag(spectrum)
+
+
+def take(x: tf.Tensor, indices: tf.Tensor, axis: int) -> tf.Tensor:
+    """Entries of one axis by number."""
+    return tf.gather(x, indices, axis=axis)

@@ -1,0 +1,181 @@
+"""Settings of data, features, crops and augmentation: frozen dataclasses that check themselves.
+
+A unit stands in every field's comment, derived sizes are properties, and a value that cannot be is a
+`ValueError` naming the key and the choices. Nothing but the standard library is imported, so a configuration
+is read and refused before a framework is.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+Kind = Literal["csv", "folders", "fat2019", "demo"]
+Format = Literal["APD", "APX", "AAA", "AAP"]
+
+# fatk/config.py validates these with pydantic, which drops unknown keys of standard dataclasses in silence
+# unless the class says otherwise.
+_STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
+
+# Hops that the reference used at 44.1 kHz where they are not round(rate / bands).
+_REFERENCE_HOPS = {(44100, 128): 347, (44100, 115): 384}
+
+
+class Problems(list[str]):
+    """Collects what is wrong with a group of settings, to raise it at once."""
+
+    def least(self, name: str, value: float, low: float) -> None:
+        """Note `value` when it is under `low`."""
+        if not value >= low:
+            self.append(f"`{name}` must be at least {low}. Received: {value}.")
+
+    def between(self, name: str, value: float, low: float, high: float) -> None:
+        """Note `value` when it is outside of low..high."""
+        if not low <= value <= high:
+            self.append(f"`{name}` must be from {low} to {high}. Received: {value}.")
+
+    def raise_any(self) -> None:
+        """Raise `ValueError` with one problem a line, if there is one."""
+        if self:
+            raise ValueError("\n".join(self))
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where the sounds and their labels come from."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    kind: Kind = "csv"  # layout of the set: csv table, one folder a class, Kaggle's, the embedded one
+    path: str = ""  # folder of the audio files (csv), of the classes (folders), of the set (fat2019, demo)
+    table: str = ""  # csv: the table, columns fname and labels; fold, valid, source, license as there are
+    fold: int | None = None  # csv: the fold held out for validation
+    records: str = ""  # folder of the TFRecord shards; empty: records/<name>
+    classes: tuple[str, ...] = ()  # fixes their order and subset; empty: as the tables say
+    valid_per_class: int = 3  # clips a class in the seeded validation split, where no column gives one
+    noisy: bool = True  # fat2019, demo: train on the mislabelled clips too
+    strict: bool = False  # stop at the first file that cannot be read
+    unreadable: float = 0.01  # share of files that may be unreadable before the command stops
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where values cannot be, or not together."""
+        problems = Problems()
+        if self.kind == "csv" and not self.table:
+            problems.append(
+                "`table` is needed where `kind` is 'csv': columns fname, labels."
+            )
+        if self.kind != "csv" and self.table:
+            problems.append(f"`table` is for kind 'csv' only. Received: {self.table!r} with {self.kind!r}.")
+        if self.kind != "csv" and self.fold is not None:
+            problems.append(f"`fold` is for kind 'csv' only. Received: {self.fold} with {self.kind!r}.")
+        if not self.path and self.kind != "demo":
+            problems.append(f"`path` is needed where `kind` is {self.kind!r}: the folder of the audio.")
+        if len(set(self.classes)) != len(self.classes):
+            problems.append("`classes` names a class twice.")
+        problems.least("valid_per_class", self.valid_per_class, 1)
+        problems.between("unreadable", self.unreadable, 0, 1)
+        problems.raise_any()
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """From waveform to image, as REFERENCE section 1."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    rate: int = 44100  # Hz, of the shards and of the served model
+    bands: int = 160  # mel bands; the image that the network sees is bands x bands
+    seconds: float = 1.0  # D: what one image spans
+    format: Format = "APD"  # the three channels
+    stretch: Literal["resize", "hop"] = "resize"  # how D > 1 is fitted into `bands` columns
+    fmin: float = 20.0  # Hz, lowest edge of the filterbank
+    fmax: float | None = None  # Hz, highest edge of the filterbank; None: half of the rate
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where values cannot be, or not together."""
+        problems = Problems()
+        problems.between("rate", self.rate, 1000, 384000)
+        problems.between("bands", self.bands, 16, 512)
+        problems.between("seconds", self.seconds, 1, 60)
+        problems.between("fmax", self.highest, 1, self.rate / 2)
+        problems.between("fmin", self.fmin, 0, max(self.highest - 1, 0))
+        if not problems and self.n_fft >= 2 * self.rate:
+            problems.append(
+                f"`bands` must be under {self.rate // 10} at a rate of {self.rate} Hz, or a window of "
+                f"20 samples a band is longer than reflection can pad. Received: {self.bands}."
+            )
+        problems.raise_any()
+
+    @property
+    def highest(self) -> float:
+        """Hz, the highest edge of the filterbank."""
+        return self.rate / 2 if self.fmax is None else float(self.fmax)
+
+    @property
+    def n_fft(self) -> int:
+        """Samples in a window."""
+        return 20 * self.bands
+
+    @property
+    def hop(self) -> int:
+        """Samples between frames of the image before the duration step."""
+        base = _REFERENCE_HOPS.get((self.rate, self.bands), round(self.rate / self.bands))
+        return round(base * self.seconds) if self.stretch == "hop" else base
+
+    @property
+    def columns(self) -> int:
+        """Width of what the network sees, equal to its height."""
+        return self.bands
+
+    @property
+    def shortest(self) -> int:
+        """Samples to which shorter clips are padded, half on each side."""
+        return round(self.rate * (self.seconds if self.stretch == "hop" else 1))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(bands, columns, channels) of what the network sees."""
+        return (self.bands, self.columns, 3)
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """What happens to a training image between cropping and batching."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    level: int = 1  # the reference's levels, 0 the mildest to 3
+    cutout: bool = True  # holes of zeros, eight at most, in half of the images
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where a value cannot be."""
+        problems = Problems()
+        problems.between("level", self.level, 0, 3)
+        problems.raise_any()
+
+
+@dataclass(frozen=True)
+class FeedSettings:
+    """How records become batches."""
+
+    batch: int = 128  # clips
+    shuffle: int = 512  # clips in the shuffle buffer, on top of the permutation of shards
+    crops: int = 10  # evenly spaced crops of a validation clip
+    seed: int = 0  # of order, crops and augmentation
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """How clips are scored, in validation and by the served model."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    crops: int = 10  # evenly spaced crops of a clip, whose probabilities are averaged
+    batch: int = 16  # clips; the network sees batch x crops images at once
+    segment_seconds: float = 30.0  # long recordings are cut so, and each segment scaled by itself
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where a value cannot be."""
+        problems = Problems()
+        problems.between("crops", self.crops, 1, 1000)
+        problems.between("batch", self.batch, 1, 4096)
+        problems.between("segment_seconds", self.segment_seconds, 1, 3600)
+        problems.raise_any()
