@@ -27,7 +27,7 @@ class SavedTagger:
     def __init__(self, model: str | Path):
         from fatk import runtime
 
-        self._tf = runtime.quiet_tensorflow()
+        self._tf = runtime.quiet_tensorflow(alone=True)
         self.folder = find_saved_model(model)
         try:
             self._model = self._tf.saved_model.load(str(self.folder))
