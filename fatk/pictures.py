@@ -15,14 +15,20 @@ from pipelines.settings import FeatureSettings
 
 _TITLES = {"A": "amplitude", "P": "phase", "D": "delta", "X": "amplitude x phase"}
 _TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)  # hertz
+_APART = 0.07  # share of the height that two labels need between them
 
 
 def hertz_axis(axis: plt.Axes, settings: FeatureSettings) -> None:
     """Label the vertical axis of an image of bands in hertz, at the bands' centres."""
     centres = band_edges(settings.bands, float(settings.fmin), settings.highest)[1:-1]
-    shown = [tick for tick in _TICKS if centres[0] <= tick <= centres[-1]]
-    axis.set_yticks(np.interp(shown, centres, np.arange(settings.bands)))
-    axis.set_yticklabels([f"{tick / 1000:g} kHz" if tick >= 1000 else f"{tick} Hz" for tick in shown])
+    shown: list[tuple[float, int]] = []
+    for tick in reversed(_TICKS):
+        row = float(np.interp(tick, centres, np.arange(settings.bands)))
+        apart = not shown or shown[-1][0] - row >= _APART * settings.bands
+        if centres[0] <= tick <= centres[-1] and apart:
+            shown.append((row, tick))
+    axis.set_yticks([row for row, _ in shown])
+    axis.set_yticklabels([f"{tick / 1000:g} kHz" if tick >= 1000 else f"{tick} Hz" for _, tick in shown])
 
 
 def seconds_per_column(image: np.ndarray, settings: FeatureSettings) -> float:

@@ -166,6 +166,7 @@ class Trainer:
                 steps_per_epoch=self.steps - skipped,
                 validation_data=valid,
                 callbacks=[keeper, bar, self.board],
+                shuffle=False,  # the feed shuffles; Keras would warn that it cannot
                 verbose=0,
             )
 

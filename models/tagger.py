@@ -37,6 +37,10 @@ class Tagger(keras.Model):
         self.loss_mean = keras.metrics.Mean(name="loss")
         self.lwlrap = Lwlrap(network.output_shape[-1])
 
+    def build(self, input_shape):
+        """Nothing to make: the network and the metrics have their variables already."""
+        self.built = True
+
     def call(self, inputs, training=False):
         """{"image", "target"} -> {"logits", "target"}: the target as mixed."""
         image, target = inputs["image"], inputs["target"]

@@ -1,0 +1,49 @@
+# Two commands: `make demo` and `make test`. Both make their own virtual environment in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: help demo test quick lint types bench constraints clean
+
+help:
+	@echo "make demo    install, train on the embedded set, score, export (a few minutes on a CPU)"
+	@echo "make test    install, then lint, types and all tests"
+	@echo "make quick   the tests without the whole-process ones"
+	@echo "make bench   install PyTorch, run every benchmark, write benchmarks/RESULTS.md"
+	@echo "make clean   delete environments and caches; runs and records stay"
+
+# The stamps are newer than the requirements that they stand for, so a second call installs nothing.
+$(VENV)/stamp-run: requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	  f"fatk needs Python 3.11 to 3.13; this is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 demo")'
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/stamp-dev: requirements-dev.txt $(VENV)/stamp-run
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+demo: $(VENV)/stamp-run
+	$(BIN)/python -m fatk.train --config fatk/configs/demo.toml --overwrite
+
+lint: $(VENV)/stamp-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/stamp-dev
+	$(BIN)/mypy
+
+test: lint types
+	$(BIN)/pytest -n 2 --dist loadfile
+
+quick: $(VENV)/stamp-dev
+	$(BIN)/pytest -m "not slow"
+
+# The exact set that passed, for the newest Python that was tried.
+constraints: $(VENV)/stamp-dev
+	$(BIN)/pip freeze --exclude-editable > constraints.txt
+
+clean:
+	rm -rf $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis

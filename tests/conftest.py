@@ -1,0 +1,28 @@
+"""What tests share: where the real recordings lie, and a quiet TensorFlow."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import fatk  # noqa: F401 - chooses the backend before anything imports Keras
+from fatk import runtime
+
+runtime.quiet_tensorflow()
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder `data` of shared recordings: $FATK_SHARED/data, or ../shared/data beside the checkout.
+
+    Where it is missing the test is skipped, but in CI that is a failure.
+    """
+    folder = Path(os.environ.get("FATK_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        message = f"needs real recordings at {folder} (or set FATK_SHARED)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
