@@ -41,6 +41,11 @@ test: lint types
 quick: $(VENV)/stamp-dev
 	$(BIN)/pytest -m "not slow"
 
+# PyTorch is a peer to measure against, and nothing else.
+bench: $(VENV)/stamp-dev
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m benchmarks.run_all
+
 # The exact set that passed, for the newest Python that was tried.
 constraints: $(VENV)/stamp-dev
 	$(BIN)/pip freeze --exclude-editable > constraints.txt

@@ -73,7 +73,8 @@ def read_pcm(path: Path, rate: int) -> NDArray[np.int16]:
     """-> (samples,) int16 mono at `rate` Hz. Raises `UnreadableError` with the reason."""
     audio, own_rate, full_scale = read_mono(path)
     audio = resample(audio, own_rate, rate)
-    return np.clip(np.rint(audio * full_scale), -32768, 32767).astype(np.int16)
+    pcm: NDArray[np.int16] = np.clip(np.rint(audio * full_scale), -32768, 32767).astype(np.int16)
+    return pcm
 
 
 def read(path: Path, rate: int) -> NDArray[np.float32]:

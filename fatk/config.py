@@ -5,6 +5,7 @@ Only pydantic and the standard library are imported, so a wrong file is refused 
 
 import difflib
 import json
+import math
 import os
 import re
 import tomllib
@@ -99,7 +100,8 @@ def _known_keys() -> list[str]:
 def _suggest(key: str) -> str:
     """' Did you mean ...?', or the keys of the section where nothing is near."""
     bare = re.sub(r"\.\d+", "", key)
-    known = _known_keys()
+    section = bare.split(".")[0]
+    known = [known for known in _known_keys() if known != section]
     near = difflib.get_close_matches(bare, known, 1, 0.75)
     last = bare.rsplit(".", 1)[-1]
     near = near or [k for k in known if k.rsplit(".", 1)[-1] == last]
@@ -111,7 +113,6 @@ def _suggest(key: str) -> str:
     ]
     if near:
         return f" Did you mean `{near[0]}`?"
-    section = bare.split(".")[0]
     own = [f.name for f in fields(_sections()[section])] if section in _sections() else []
     return f" Its keys are: {', '.join(own or [k for k in known if '.' not in k])}."
 
@@ -279,9 +280,11 @@ def _shipped() -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value in TOML. JSON's strings, numbers and true/false are TOML's too."""
+    """A value in TOML. JSON's strings, finite numbers and true/false are TOML's too."""
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(entry) for entry in value) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)  # inf, where JSON would say Infinity
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -109,7 +109,7 @@ def export(run: folders.Run) -> float:
         np.savez(
             expectation,
             probabilities=expected(run, config, clips),
-            **{f"clip{number}": clip for number, clip in enumerate(clips)},
+            **{f"clip{number}": clip for number, clip in enumerate(clips)},  # type: ignore[arg-type]
         )
         _fresh("tensorflow", "build", run.folder, target)
         difference = float(_fresh("tensorflow", "verify", target, expectation).split()[-1])

@@ -5,7 +5,7 @@ signatures are the contract that docs/served_model.md spells out.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -13,7 +13,7 @@ from pipelines import crops, formats, ops
 from pipelines.datasets import to_unit
 from pipelines.settings import EvaluateSettings, FeatureSettings
 
-Tensor = tf.Tensor
+Tensor: TypeAlias = tf.Tensor
 
 
 def _audio(*shape: int | None) -> tf.TensorSpec:

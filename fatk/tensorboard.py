@@ -80,7 +80,7 @@ class Board(keras.callbacks.Callback):
         clips = list(_sounds(examples, self.config.log.images).items())
         with self.writer.as_default():
             for name, letters in CHANNELS.items():
-                features = replace(self.config.features, format=name)
+                features = replace(self.config.features, format=name)  # type: ignore[arg-type]
                 meaning = ", ".join(
                     f"{colour} {_LETTERS[letter]}"
                     for colour, letter in zip(("red", "green", "blue"), letters, strict=True)

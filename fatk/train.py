@@ -62,6 +62,11 @@ def train(config: Config, overwrite: bool = False, resume: bool = False) -> Outc
     return Trainer(run, config, prepared).go()
 
 
+def _cell(value: float) -> str:
+    """Scores with four digits, counts and seconds whole."""
+    return f"{value:.4f}" if isinstance(value, float) and value <= 1 else f"{value:,.0f}"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = cli.parser("fatk.train", __doc__)
@@ -76,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cli.table(
             config.name,
             ("", "value"),
-            [(k, f"{v:.4f}" if isinstance(v, float) else v) for k in shown if (v := summary[k]) is not None],
+            [(key, _cell(summary[key])) for key in shown if summary[key] is not None],
         )
         for title, path in (
             ("SavedModel", run.saved_model),

@@ -55,7 +55,7 @@ class CycledAdamW(keras.optimizers.AdamW):
     def update_step(self, gradient, variable, learning_rate):
         """One update, with the momentum of this step."""
         schedule = self._learning_rate
-        fixed = self.beta_1
+        fixed = self.beta_1  # type: ignore[has-type]
         if hasattr(schedule, "momentum"):
             self.beta_1 = schedule.momentum(self.iterations)
         try:

@@ -1,6 +1,7 @@
 """Settings of networks, mixing and optimisation: frozen dataclasses that check themselves."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, ClassVar, Literal
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}  # see pipelines/settings.py
@@ -41,7 +42,7 @@ class MixingSettings:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` where a value cannot be."""
-        _check((not self.alpha >= 0, f"`alpha` must be at least 0. Received: {self.alpha}."))
+        _check((not 0 <= self.alpha < inf, f"`alpha` must be finite and at least 0. Received: {self.alpha}."))
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class StageSettings:
         """Raise `ValueError` where a value cannot be."""
         _check(
             (self.epochs < 1, f"`epochs` must be at least 1. Received: {self.epochs}."),
-            (not self.rate > 0, f"`rate` must be above 0. Received: {self.rate}."),
+            (not 0 < self.rate < inf, f"`rate` must be finite and above 0. Received: {self.rate}."),
         )
 
 
@@ -81,8 +82,8 @@ class TrainSettings:
         _check(
             (self.batch < 2, f"`batch` must be at least 2. Received: {self.batch}."),
             (
-                not self.weight_decay >= 0,
-                f"`weight_decay` must be at least 0. Received: {self.weight_decay}.",
+                not 0 <= self.weight_decay < inf,
+                f"`weight_decay` must be finite and at least 0. Received: {self.weight_decay}.",
             ),
             (not 0 < self.beta_2 < 1, f"`beta_2` must be between 0 and 1. Received: {self.beta_2}."),
             (self.shuffle < 1, f"`shuffle` must be at least 1. Received: {self.shuffle}."),

@@ -59,9 +59,7 @@ class DataSettings:
         """Raise `ValueError` where values cannot be, or not together."""
         problems = Problems()
         if self.kind == "csv" and not self.table:
-            problems.append(
-                "`table` is needed where `kind` is 'csv': columns fname, labels."
-            )
+            problems.append("`table` is needed where `kind` is 'csv': columns fname, labels.")
         if self.kind != "csv" and self.table:
             problems.append(f"`table` is for kind 'csv' only. Received: {self.table!r} with {self.kind!r}.")
         if self.kind != "csv" and self.fold is not None:
