@@ -139,7 +139,7 @@ def _unknown(tree: dict[str, Any]) -> list[str]:
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
-    """'mixing.alpha=0.4' -> (['mixing', 'alpha'], 0.4). The value is TOML, or a bare string where it is none."""
+    """'mixing.alpha=0.4' -> (['mixing', 'alpha'], 0.4). The value is TOML, or a bare string."""
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not re.fullmatch(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*", key):

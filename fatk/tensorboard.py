@@ -31,9 +31,10 @@ def picture(image: np.ndarray) -> np.ndarray:
 
 
 def words(classes: Sequence[str], values: np.ndarray, least: float = 0.05, most: int = 4) -> str:
-    """'Bark 0.93, Rain 0.12': the largest values and their classes."""
+    """'Bark 0.93, Rain 0.12': the largest values and their classes; 'Bark, Rain' where all are 0 or 1."""
     order = [i for i in np.argsort(-values, kind="stable")[:most] if values[i] >= least]
-    return ", ".join(f"{classes[i]} {values[i]:.2f}" for i in order) or "none"
+    hard = bool(np.isin(values, (0, 1)).all())
+    return ", ".join(classes[i] + ("" if hard else f" {values[i]:.2f}") for i in order) or "nothing"
 
 
 class Board(keras.callbacks.Callback):
@@ -68,12 +69,21 @@ class Board(keras.callbacks.Callback):
             tf.summary.text("settings", text, 0)
 
     def graph(self, network: keras.Model) -> None:
-        """The network's layers for the Graphs tab (choose "Conceptual graph")."""
-        metadata = tf.compat.v1.SummaryMetadata()
-        metadata.plugin_data.plugin_name = "graph_keras_model"
-        metadata.plugin_data.content = b"1"
+        """The network's layers for the Graphs tab, a node a layer with its shape and parameters.
+
+        TensorBoard 2.21 cannot draw the model that Keras 3 describes in JSON, nor is there a TensorFlow graph
+        to show of a model that runs on JAX.
+        """
+        made = tf.compat.v1.GraphDef()
+        for layer in network.layers:
+            node = made.node.add(name=layer.name, op=type(layer).__name__)
+            for edge in layer._inbound_nodes:
+                node.input.extend(tensor._keras_history.operation.name for tensor in edge.input_tensors)
+            shape = tuple(None if size is None else int(size) for size in layer.output.shape)
+            node.attr["output_shape"].s = str(shape).encode()
+            node.attr["parameters"].i = layer.count_params()
         with self.writer.as_default():
-            tf.summary.write("keras", network.to_json(), 0, metadata=metadata)
+            tf.summary.graph(made)
 
     def inputs(self, examples: Examples) -> None:
         """A few training clips' whole images in every format, before cropping."""
@@ -87,11 +97,10 @@ class Board(keras.callbacks.Callback):
                 )
                 for number, (row, pcm) in enumerate(clips):
                     tf.summary.image(
-                        f"input_{name}/{number}",
+                        f"input_{name}/{number} {words(self.classes, examples.targets[row])}",
                         picture(image_of(tf.constant(pcm), features).numpy())[None],
                         0,
-                        description=f"{examples.keys[row]}: {words(self.classes, examples.targets[row])}. "
-                        f"{meaning}. Low bands at the bottom, {len(pcm) / features.rate:.2f} s.",
+                        description=f"{examples.keys[row]}. {meaning}. Low bands at the bottom, {len(pcm) / features.rate:.2f} s.",
                     )
 
     def mixed(self, batch: dict[str, Any], mixing: keras.layers.Layer | None) -> None:
@@ -102,10 +111,10 @@ class Board(keras.callbacks.Callback):
         with self.writer.as_default():
             for number in range(min(self.config.log.images, len(image))):
                 tf.summary.image(
-                    f"batch_after_mixing/{number}",
+                    f"batch_after_mixing/{number} {words(self.classes, target[number])}",
                     picture((image[number] * 255).astype(np.uint8))[None],
                     0,
-                    description=f"target: {words(self.classes, target[number])}. Low bands at the bottom.",
+                    description="As it enters the network, with its mixed target. Low bands at the bottom.",
                 )
 
     def clips(self, examples: Examples, chances: np.ndarray, epoch: int) -> None:
@@ -116,12 +125,12 @@ class Board(keras.callbacks.Callback):
                 truth = words(self.classes, examples.targets[row])
                 told = words(self.classes, chances[row])
                 tf.summary.audio(
-                    f"validation_clip/{number}",
+                    f"validation_clip/{number} is {truth}; heard: {told}",
                     (pcm.astype(np.float32) / 32768)[None, :, None],
                     rate,
                     epoch,
                     encoding="wav",
-                    description=f"{examples.keys[row]}. True: {truth}. Predicted: {told}.",
+                    description=examples.keys[row],
                 )
 
     def per_class(self, rows: Sequence[tuple[str, float, float]], epoch: int) -> None:

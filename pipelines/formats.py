@@ -1,6 +1,10 @@
 """The three-channel images: which maps make a format, their scaling to uint8, and the duration step."""
 
+import math
+from fractions import Fraction
 from typing import Any
+
+import numpy as np
 
 from pipelines import features
 from pipelines.settings import FeatureSettings
@@ -58,20 +62,27 @@ def resize_time(ops: Ops, image: Tensor, settings: FeatureSettings) -> Tensor:
     Padded on the right with zeros to D images' worth of columns where shorter, then bilinear with half-pixel
     centres, no antialiasing, rounded half up: what OpenCV's `resize` did for the reference.
     """
-    wanted = -int(-settings.seconds * settings.columns // 1)
+    seconds = Fraction(settings.seconds).limit_denominator(1000)  # 2.2 is 11 / 5, which no float is
+    wanted = math.ceil(seconds * settings.columns)
     *lead, frames, _, _ = ops.shape(image)
     missing = features.at_least(ops, wanted - frames, 0)
     image = ops.pad(image, [(0, 0)] * len(lead) + [(0, missing), (0, 0), (0, 0)])
     width = frames + missing
+    last = width - 1
     if isinstance(width, int):
-        narrow = int(width / settings.seconds)
-    else:
-        narrow = ops.cast(ops.floor(ops.cast(width, "float32") / settings.seconds), "int32")
-    step = ops.cast(width, "float32") / ops.cast(narrow, "float32")
-    centre = (ops.cast(ops.arange(narrow), "float32") + 0.5) * step - 0.5
-    left = ops.maximum(ops.floor(centre), 0.0)
-    share = ops.reshape(ops.maximum(centre, 0.0) - left, (-1, 1, 1))
-    left = ops.cast(left, "int32")
-    before = ops.cast(ops.take(image, left, axis=-3), "float32")
-    after = ops.cast(ops.take(image, ops.minimum(left + 1, width - 1), axis=-3), "float32")
-    return ops.cast(ops.floor(before + (after - before) * share + 0.5), "uint8")
+        narrow = math.floor(width / seconds)
+        numbers = np.arange(narrow)
+    else:  # 32 bits are too narrow for minutes of sound
+        width = ops.cast(width, "int64")
+        narrow = width * seconds.denominator // seconds.numerator
+        numbers = ops.cast(ops.arange(ops.cast(narrow, "int32")), "int64")
+    # All in whole numbers: halves are common, and rounding noise would turn them up here and down there.
+    unit = 2 * narrow
+    centre = (2 * numbers + 1) * width - narrow  # of column (number + 1/2) * width / narrow - 1/2, in units
+    left = ops.cast(centre // unit, "int32")
+    share = ops.reshape(ops.cast(centre % unit, "int32"), (-1, 1, 1))
+    unit = ops.cast(unit, "int32")
+    before = ops.cast(ops.take(image, left, axis=-3), "int32")
+    after = ops.cast(ops.take(image, ops.minimum(left + 1, last), axis=-3), "int32")
+    mixed = before * unit + (after - before) * share
+    return ops.cast((2 * mixed + unit) // (2 * unit), "uint8")

@@ -62,11 +62,12 @@ class SelectSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     flagged: bool = False  # keep the clips that the set's organisers flagged as wrong
-    fill: bool = False  # take only so many noisy clips as fill each class up to the largest one's count
+    # "all" noisy training clips; the "usable" ones, whose classes are all on the OK list; or only so many of
+    # those as "fill" each class up to `fill_to`
+    noisy: Literal["all", "usable", "fill"] = "all"
     fill_to: int = 0  # clips a class; 0: as many as the largest curated class has
     ok: tuple[str, ...] = ()  # classes whose noisy clips are usable; empty: all but those of `ng`
-    ng: tuple[str, ...] = DOUBTFUL  # classes whose noisy clips are not; heeded where `fill` or `avoid` is set
-    avoid: bool = False  # leave out noisy clips with a class of `ng` where classes are not filled up, too
+    ng: tuple[str, ...] = DOUBTFUL  # classes whose noisy clips are not
     flatten: bool = False  # a clip of k labels trains as k clips of one label each
     resample: int = (
         0  # clips a class in an epoch, repeated where short; 0: as they are, -1: as the largest has
@@ -77,8 +78,9 @@ class SelectSettings:
         problems = Problems()
         problems.least("fill_to", self.fill_to, 0)
         problems.least("resample", self.resample, -1)
-        if self.ok and set(self.ok) & set(self.ng) and self.ng != DOUBTFUL:
-            problems.append(f"`ok` and `ng` both name {sorted(set(self.ok) & set(self.ng))[0]!r}.")
+        both = sorted(set(self.ok) & set(self.ng))
+        if both:
+            problems.append(f"`ok` must name no class that `ng` names. Received: {', '.join(both)}.")
         problems.raise_any()
 
 

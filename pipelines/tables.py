@@ -184,6 +184,29 @@ def check_labels(clips: Iterable[Clip], classes: Sequence[str], table: Path) -> 
         raise DataError(f"{'; '.join(wrong[:_SHOWN])}{more}. The classes are: {', '.join(classes)}.")
 
 
+def check_fold(clips: Sequence[Clip], fold: int | None, table: Path) -> None:
+    """Raise `DataError` where a fold is to be held out that no clip has, or a clip has none."""
+    if fold is None:
+        return
+    folds = sorted({clip.fold for clip in clips if clip.fold is not None})
+    if fold not in folds:
+        raise DataError(
+            f"{table}: no clip of fold {fold}. "
+            + (f"Its folds are: {', '.join(map(str, folds))}." if folds else "It has no column 'fold'.")
+        )
+    unfolded = next((clip for clip in clips if clip.fold is None), None)
+    if unfolded:
+        raise DataError(f"{table}, line {unfolded.line}: {unfolded.name} has no fold.")
+
+
+def need_folder(folder: Path) -> None:
+    """Raise `DataError` where a folder is missing or has nothing in it."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder.")
+    if not any(os.scandir(folder)):
+        raise DataError(f"{folder}: the folder is empty.")
+
+
 def _same_sound(first: Path, second: Path) -> bool:
     """Whether two paths lead to one recording: one file, or two with the same bytes."""
     try:
