@@ -7,6 +7,7 @@ making, and a file that does not fit is refused.
 
 import json
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -57,10 +58,11 @@ def latest(folder: Path) -> tuple[Progress, list[np.ndarray]] | None:
     """The newest checkpoint that can be read -> (progress, arrays), None where there is none."""
     for path in sorted(folder.glob("state-*.npz"), reverse=True):
         try:
-            with np.load(path) as stored:
+            # Opened here: where a file is torn, np.load leaves the one that it opened itself open.
+            with path.open("rb") as file, np.load(file) as stored:
                 progress = Progress(**json.loads(str(stored["progress"])))
                 return progress, [stored[f"v{n}"] for n in range(len(stored.files) - 1)]
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             continue  # the one before it is whole: it was there when this one was being written
     return None
 

@@ -159,7 +159,8 @@ def download(url: str, name: str, size: int, checksum: str, folder: Path, title:
             except cli.UserError:
                 raise
             except ValueError as error:  # pooch's: the bytes are wrong, and gone
-                problem = f"{name}: {str(error).split('. ')[0]}"
+                told = str(error).split(". ")[0]
+                problem = f"{name}: wrong checksum, {told.partition('known hash: ')[2] or told}"
             else:
                 advance()
                 return Path(file)

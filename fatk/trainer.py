@@ -55,7 +55,7 @@ class Trainer:
         targets = multi_hot(clips, self.prepared.classes)
         return datasets.Examples(tuple(clip.key for clip in clips), targets, shards)
 
-    def go(self) -> Outcome:
+    def go(self, exported: bool = True) -> Outcome:
         """Train, score, export -> the outcome. Ctrl-C is heeded between batches; what was best is kept."""
         self._say_plan()
         interrupted = False
@@ -78,7 +78,7 @@ class Trainer:
             self.board.close()
             cli.say("stopped before the first epoch was over: there is nothing to score or export yet")
             return Outcome(self.run, {}, interrupted)
-        summary = self._finish(progress)
+        summary = self._finish(progress, exported)
         return Outcome(self.run, summary, interrupted)
 
     @property
@@ -189,7 +189,7 @@ class Trainer:
             chances[rows[seen]] = 1 / (1 + np.exp(-logits[seen].astype(np.float64)))
         return chances
 
-    def _finish(self, progress: checkpoints.Progress) -> dict[str, Any]:
+    def _finish(self, progress: checkpoints.Progress, exported: bool) -> dict[str, Any]:
         """Score the kept weights, write the tables, export -> the summary."""
         network = keras.saving.load_model(self.run.network, compile=False)
         classes = self.prepared.classes
@@ -220,8 +220,9 @@ class Trainer:
         self.board.per_class(rows, progress.epoch)
         self.board.summary(summary, progress.epoch)
         self.board.close()
-        difference = export(self.run)
-        cli.say(f"exported; the SavedModel differs from the Keras model by {difference:.1e} at most")
+        if exported:
+            difference = export(self.run)
+            cli.say(f"exported; the SavedModel differs from the Keras model by {difference:.1e} at most")
         return summary
 
     def _test(self, network: keras.Model) -> float | None:

@@ -68,12 +68,11 @@ def _preset(image: keras.KerasTensor, preset: str, pretrained: bool) -> keras.Mo
     try:
         plain = Backbone.from_preset(preset, load_weights=False)
         config = plain.get_config()
-        if "image_shape" not in config:
-            return Backbone.from_preset(preset, load_weights=pretrained) if pretrained else plain
-        channels = config["image_shape"][-1]
+        size = "image_shape" if "image_shape" in config else "input_shape"
+        channels = config[size][-1]
         if pretrained and channels != image.shape[-1]:
             raise ValueError(f"its weights are for images of {channels} channels, not {image.shape[-1]}")
-        return Backbone.from_preset(preset, load_weights=pretrained, image_shape=tuple(image.shape[1:]))
+        return Backbone.from_preset(preset, load_weights=pretrained, **{size: tuple(image.shape[1:])})
     except Exception as error:  # what is raised depends on where keras-hub looked for it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(

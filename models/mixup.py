@@ -125,5 +125,7 @@ def build(kind: str, alpha: float, seed: int, **matching: Any) -> keras.layers.L
         return None
     kinds = {"mixup": Mixup, "noisy": NoisyMixup}
     if kind not in kinds:
-        raise ValueError(f"`mixing.kind` must be one of none, {', '.join(kinds)}, mixmatch. Received: {kind!r}.")
+        raise ValueError(
+            f"`mixing.kind` must be one of none, {', '.join(kinds)}, mixmatch. Received: {kind!r}."
+        )
     return kinds[kind](alpha, seed, name=kind)

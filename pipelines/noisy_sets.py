@@ -53,7 +53,9 @@ def _hold_out(
     size = label_counts(one)
     wanted = {name: min(held, size[name] // 2) for name in classes}
     groups = groups_of(one)
-    taken = {clip.key for number in draw(groups, classes, wanted, order, whole=size) for clip in groups[number]}
+    taken = {
+        clip.key for number in draw(groups, classes, wanted, order, whole=size) for clip in groups[number]
+    }
     train: dict[str, list[Clip]] = {name: [] for name in classes}
     valid: dict[str, list[Clip]] = {name: [] for name in classes}
     for clip in order.sample(one, len(one)):

@@ -11,7 +11,6 @@ import tensorflow as tf
 arctan2 = tf.math.atan2
 cast = tf.cast
 concatenate = tf.concat
-floor = tf.math.floor
 matmul = tf.linalg.matmul
 maximum = tf.math.maximum
 minimum = tf.math.minimum

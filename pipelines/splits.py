@@ -100,9 +100,7 @@ def split(source: Source, data: DataSettings, seed: int, how: SplitSettings | No
     """
     how = how or SplitSettings()
     curated = source.pool(CURATED)
-    noisy, noisy_held = noisy_sets.sides(
-        source.pool(NOISY) if data.noisy else (), source.classes, how, seed
-    )
+    noisy, noisy_held = noisy_sets.sides(source.pool(NOISY) if data.noisy else (), source.classes, how, seed)
     if how.validate == "noisy":
         valid, rest = noisy_held, curated
     else:

@@ -6,6 +6,7 @@ Reading is by the standard `csv` module, because a row that is wrong must be nam
 import csv
 import filecmp
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ CURATED, NOISY, TEST = "curated", "noisy", "test"
 
 Row = tuple[int, dict[str, str]]  # line of the table, cell by column
 
+_PLAIN = re.compile(r"[^/\\:.][^/\\:]*")  # names that need no second look
 _SHOWN = 5  # problems of one table that are spelled out
 
 
@@ -58,7 +60,8 @@ class Source:
 
 def split_labels(text: str) -> tuple[str, ...]:
     """'Bark, Rain' -> ('Bark', 'Rain'): whole comma-separated tokens, each once, in order."""
-    return tuple(dict.fromkeys(token.strip() for token in text.split(",") if token.strip()))
+    tokens = (token.strip() for token in text.split(","))
+    return tuple(dict.fromkeys(token for token in tokens if token))
 
 
 def read_rows(table: Path, needed: Sequence[str]) -> list[Row]:
@@ -96,6 +99,8 @@ def read_rows(table: Path, needed: Sequence[str]) -> list[Row]:
 
 def clean_name(text: str, where: str) -> str:
     """A table's file name -> the same with forward slashes. Raises `DataError` where it leaves the set."""
+    if _PLAIN.fullmatch(text):
+        return text
     name = PurePosixPath(text.replace("\\", "/"))
     if not name.parts or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
         raise DataError(f"{where}: `fname` must name a file inside the audio folder. Received: {text!r}.")
@@ -203,8 +208,9 @@ def need_folder(folder: Path) -> None:
     """Raise `DataError` where a folder is missing or has nothing in it."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder.")
-    if not any(os.scandir(folder)):
-        raise DataError(f"{folder}: the folder is empty.")
+    with os.scandir(folder) as entries:
+        if not any(entries):
+            raise DataError(f"{folder}: the folder is empty.")
 
 
 def _same_sound(first: Path, second: Path) -> bool:
@@ -226,18 +232,14 @@ def check_pools(clips: Iterable[Clip], tables: Mapping[str, Path]) -> list[str]:
         return f"{tables[clip.pool]}, line {clip.line}"
 
     by_name: dict[str, list[Clip]] = {}
-    by_path: dict[str, Clip] = {}
     trained: dict[str, Clip] = {}
     shared = []
     for clip in sorted(clips, key=lambda clip: clip.pool == TEST):  # training first
-        twins = by_name.setdefault(clip.path.name, [])
-        real = os.path.abspath(clip.path)
-        others = [by_path[real]] if real in by_path else [t for t in twins if t.pool != clip.pool]
-        for other in others:
+        twins = by_name.setdefault(clip.name.rpartition("/")[2], [])
+        for other in twins:
             if other.pool != clip.pool and _same_sound(other.path, clip.path):
                 raise DataError(f"{place(clip)}: {clip.name} is in {place(other)} too, the same sound.")
         twins.append(clip)
-        by_path.setdefault(real, clip)
         if clip.source and clip.pool != TEST:
             trained.setdefault(clip.source, clip)
         elif clip.source in trained:

@@ -1,0 +1,118 @@
+"""`python -m fatk.audit --config C --folds 4`: which training clips are probably mislabelled.
+
+Trains its own folds, so that every clip is judged by a network that has not seen it, and writes a table, most
+suspicious first, that `labels.audit` and `labels.relabel` of a config can drop or relabel by.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fatk import cli, folders
+from fatk.config import Config, to_toml
+from fatk.prepare import Prepared, prepare
+from pipelines.draws import kfold
+from pipelines.labels import multi_hot
+from pipelines.sources import CURATED, NOISY, Clip
+
+
+def out_of_fold(config: Config, prepared: Prepared, clips: Sequence[Clip], folds: int) -> np.ndarray:
+    """-> (clips, classes) probabilities, each clip's by the network that was trained without its fold.
+
+    A fold is a run of its own under `runs/<name>-audit/`; one that is finished is not trained again.
+    """
+    from fatk.trainer import Trainer
+
+    fold_of = kfold(clips, folds, config.seed)
+    chances = np.zeros((len(clips), len(prepared.classes)))
+    for fold in range(folds):
+        held = [number for number, clip in enumerate(clips) if fold_of[clip.key] == fold]
+        rest = tuple(clip for clip in clips if fold_of[clip.key] != fold)
+        own = replace(config, name=f"{config.name}-audit-{fold}")
+        run = folders.Run(folders.RUNS / f"{config.name}-audit" / f"fold{fold}")
+        resolved = f"{to_toml(own)}\n# clips: {prepared.manifest['fingerprint']}, {folds} folds\n"
+        done = run.summary.exists() and run.config.read_text(encoding="utf-8") == resolved
+        if not done:
+            cli.say(f"fold {fold + 1} of {folds}: {len(rest)} clips to train on, {len(held)} to judge")
+            run.folder.mkdir(parents=True, exist_ok=True)
+            folders.write_text(run.config, resolved)
+            split = replace(prepared.split, train=rest, valid=tuple(clips[n] for n in held), test=())
+            outcome = Trainer(run, own, replace(prepared, split=split)).go(exported=False)
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+        with run.predictions.open(newline="", encoding="utf-8") as lines:
+            rows = list(csv.reader(lines))[1:]
+        for number, row in zip(held, rows, strict=True):
+            chances[number] = [float(cell) for cell in row[1:]]
+    return chances
+
+
+def audit(config: Config, folds: int) -> tuple[list[Clip], np.ndarray, np.ndarray, tuple[str, ...]]:
+    """-> (training clips, their suspicion (clips,), suggested labels (clips, classes) 0/1, classes)."""
+    from fatk import runtime
+    from models.quality import balance, label_quality, suggest
+
+    prepared = prepare(config)
+    clips = [clip for clip in prepared.source.clips if clip.pool in (CURATED, NOISY)]
+    runtime.start(config)
+    labels = multi_hot(clips, prepared.classes)
+    chances = balance(labels, out_of_fold(config, prepared, clips, folds))
+    return clips, 1 - label_quality(labels, chances), suggest(chances), prepared.classes
+
+
+def write_table(
+    path: Path,
+    clips: Sequence[Clip],
+    scores: np.ndarray,
+    suggested: np.ndarray,
+    classes: Sequence[str],
+) -> None:
+    """`fname,score,suggested_labels`, most suspicious first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".tmp")
+    with unfinished.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(["fname", "score", "suggested_labels"])
+        for number in np.argsort(-scores, kind="stable"):
+            names = ",".join(name for name, on in zip(classes, suggested[number], strict=True) if on)
+            writer.writerow([clips[number].name, f"{scores[number]:.6f}", names])
+    unfinished.replace(path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = cli.parser("fatk.audit", __doc__)
+    parser.add_argument("--folds", type=int, default=4, metavar="N", help="networks to train (default 4)")
+    parser.add_argument("--pool", choices=(CURATED, NOISY, "both"), help="clips in the table; default: noisy ones")
+    parser.add_argument("--out", metavar="FILE", help="the table; default: runs/<name>-audit/audit.csv")
+    config, arguments = cli.parse_config(parser, argv)
+    if arguments.folds < 2:
+        raise cli.UserError(f"--folds must be at least 2. Received: {arguments.folds}.")
+    clips, scores, suggested, classes = audit(config, arguments.folds)
+    pool = arguments.pool or (NOISY if any(clip.pool == NOISY for clip in clips) else CURATED)
+    shown = [n for n, clip in enumerate(clips) if pool in ("both", clip.pool)]
+    path = Path(arguments.out or folders.RUNS / f"{config.name}-audit" / "audit.csv")
+    write_table(path, [clips[n] for n in shown], scores[shown], suggested[shown], classes)
+    top = sorted(shown, key=lambda n: -scores[n])[:10]
+    cli.table(
+        "most suspicious",
+        ("clip", "score", "given", "suggested"),
+        [
+            (
+                clips[n].name,
+                float(scores[n]),
+                ",".join(clips[n].labels),
+                ",".join(name for name, on in zip(classes, suggested[n], strict=True) if on),
+            )
+            for n in top
+        ],
+    )
+    cli.say(f"{path}: {len(shown)} clips; to use it: labels.audit={path} labels.relabel=drop")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)
