@@ -1,7 +1,7 @@
 """`python -m fatk.audit --config C --folds 4`: which training clips are probably mislabelled.
 
 Trains its own folds, so that every clip is judged by a network that has not seen it, and writes a table, most
-suspicious first, that `labels.audit` and `labels.relabel` of a config can drop or relabel by.
+suspicious first, that `data.relabel` of a config can name: `labels.relabel` then drops by it or relabels.
 """
 
 import csv
@@ -86,7 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = cli.parser("fatk.audit", __doc__)
     parser.add_argument("--folds", type=int, default=4, metavar="N", help="networks to train (default 4)")
-    parser.add_argument("--pool", choices=(CURATED, NOISY, "both"), help="clips in the table; default: noisy ones")
+    parser.add_argument(
+        "--pool", choices=(CURATED, NOISY, "both"), help="clips in the table; default: noisy ones"
+    )
     parser.add_argument("--out", metavar="FILE", help="the table; default: runs/<name>-audit/audit.csv")
     config, arguments = cli.parse_config(parser, argv)
     if arguments.folds < 2:
@@ -110,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for n in top
         ],
     )
-    cli.say(f"{path}: {len(shown)} clips; to use it: labels.audit={path} labels.relabel=drop")
+    cli.say(f"{path}: {len(shown)} clips; to use it: data.relabel={path} labels.relabel=drop")
     return 0
 
 

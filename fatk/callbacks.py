@@ -70,7 +70,8 @@ class Keeper(keras.callbacks.Callback):
 
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
-                self._handlers[number] = signal.signal(number, ask)
+                # Of several fits the first one's: later ones find our own handler there.
+                self._handlers.setdefault(number, signal.signal(number, ask))
             except ValueError:
                 break  # not in the main thread; then nobody sends us signals either
 

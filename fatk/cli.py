@@ -63,6 +63,10 @@ def run(main: Callable[[], int]) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; Python would complain on the way out
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fail(f"{error.filename}: {error.strerror}.")  # a folder that is missing, or not ours to write
     else:
         sys.exit(code)
 

@@ -17,11 +17,13 @@ from typing import Any, ClassVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from models.settings import MixingSettings, NetworkSettings, StageSettings, TrainSettings
+from pipelines.domain_settings import DomainSettings
+from pipelines.label_settings import LabelSettings, SelectSettings, SplitSettings
 from pipelines.settings import AugmentSettings, DataSettings, EvaluateSettings, FeatureSettings
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 _SHARED = "../../../shared"  # how shipped configs name the folder of shared recordings; see FATK_SHARED
-_PATHS = (("data", "path"), ("data", "table"), ("data", "records"))
+_PATHS = (("data", "path"), ("data", "table"), ("data", "records"), ("data", "relabel"))
 
 
 class ConfigError(ValueError):
@@ -54,6 +56,10 @@ class Config:
     name: str = ""  # of the run's folder; empty: the config file's name
     seed: int = 2019
     data: DataSettings = field(default_factory=lambda: DataSettings(kind="demo"))
+    split: SplitSettings = field(default_factory=SplitSettings)
+    select: SelectSettings = field(default_factory=SelectSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    domain: DomainSettings = field(default_factory=DomainSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     mixing: MixingSettings = field(default_factory=MixingSettings)

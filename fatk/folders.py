@@ -73,6 +73,11 @@ class Run:
         return self.folder / "tensorboard"
 
     @property
+    def splits(self) -> Path:
+        """fname, pool, split, labels: what trained, validated and was tested on."""
+        return self.folder / "splits.csv"
+
+    @property
     def classes(self) -> Path:
         """The vocabulary, a class a line."""
         return self.folder / "classes.txt"

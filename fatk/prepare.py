@@ -19,8 +19,10 @@ from typing import Any
 
 from fatk import cli, folders
 from fatk.config import Config
+from pipelines.labels import relabel
+from pipelines.selection import roles
 from pipelines.sources import Clip, DataError, Source, read_source
-from pipelines.splits import Split, split
+from pipelines.splits import Split
 
 FORMAT = 1  # of the shards; part of their names
 CLIPS_PER_SHARD = 64
@@ -181,9 +183,12 @@ def prepare(config: Config, verbose: bool = True) -> Prepared:
         from fatk.demo_set import write_demo_set
 
         demo = Path(config.data.path) if config.data.path else folders.DEMO_SET
-        write_demo_set(demo, rate=config.features.rate)
+        try:
+            write_demo_set(demo, rate=config.features.rate)
+        except ValueError as error:  # a folder of somebody's, a rate too low for its sounds
+            raise DataError(f"demo set: {error}") from None
         config = replace(config, data=replace(config.data, path=str(demo)))
-    source = read_source(config.data)
+    source = read_source(config.data, config.select.flagged)
     folder = records_folder(config)
     _claim(folder, config)
     shards = plan(source.clips, config.features.rate, folder)
@@ -211,22 +216,24 @@ def prepare(config: Config, verbose: bool = True) -> Prepared:
         for name, frames in report["frames"].items()
     }
     source = replace(source, clips=tuple(clip for clip in source.clips if clip.key in seconds))
-    roles = split(source, config.data, config.seed)
+    if config.data.relabel:
+        source = relabel(source, Path(config.data.relabel), config.labels)
+    split = roles(source, config.data, config.split, config.select, config.seed)
     by_pool: dict[str, list[str]] = {}
     for shard in shards:
         by_pool.setdefault(shard.pool, []).append(str(shard.path))
-    manifest = _manifest(config, source, roles, seconds, shards, left_out)
-    _write_tables(folder, manifest, source, seconds, roles)
+    manifest = _manifest(config, source, split, seconds, shards, left_out)
+    _write_tables(folder, manifest, source, seconds, split)
     _sweep(folder, {shard.stem for shard in shards})
     if verbose:
-        for note in source.notes:
+        for note in source.notes + split.notes:
             cli.say(note)
         total = sum(seconds.values()) / 3600
         cli.say(
             f"{len(seconds)} clips, {total:.2f} h, {len(source.classes)} classes at {config.features.rate} Hz "
             f"in {folder}" + ("" if missing else " (nothing to encode)")
         )
-    return Prepared(source, roles, {k: tuple(v) for k, v in by_pool.items()}, seconds, manifest)
+    return Prepared(source, split, {k: tuple(v) for k, v in by_pool.items()}, seconds, manifest)
 
 
 def _claim(folder: Path, config: Config) -> None:
@@ -270,7 +277,7 @@ def fingerprint(clips: Iterable[Clip]) -> str:
 def _manifest(
     config: Config,
     source: Source,
-    roles: Split,
+    split: Split,
     seconds: dict[str, float],
     shards: list[Shard],
     left_out: list[Entry],
@@ -296,16 +303,16 @@ def _manifest(
             pool: summary(source.pool(pool)) | {"shards": [s.path.name for s in shards if s.pool == pool]}
             for pool in dict.fromkeys(clip.pool for clip in source.clips)
         },
-        "splits": {role: summary(getattr(roles, role)) for role in ("train", "valid", "test")},
+        "splits": {role: summary(getattr(split, role)) for role in ("train", "valid", "test")},
         "left_out": left_out,
     }
 
 
 def _write_tables(
-    folder: Path, manifest: Entry, source: Source, seconds: dict[str, float], roles: Split
+    folder: Path, manifest: Entry, source: Source, seconds: dict[str, float], split: Split
 ) -> None:
     """`manifest.json` and `clips.csv`, whole or not at all."""
-    role = {clip.key: name for name in ("train", "valid", "test") for clip in getattr(roles, name)}
+    role = {clip.key: name for name in ("train", "valid", "test") for clip in getattr(split, name)}
     folders.write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
     unfinished = folder / "clips.csv.tmp"
     with unfinished.open("w", newline="", encoding="utf-8") as lines:

@@ -3,9 +3,11 @@
 Prepares what is missing, trains the stages, keeps weights, scores validation and test clips, exports.
 """
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fatk import cli, folders
@@ -24,11 +26,9 @@ class Outcome:
 def open_run(config: Config, overwrite: bool, resume: bool) -> folders.Run:
     """Make the run's folder, or enter it. Raises `UserError` for one that is there, or not as told."""
     run = folders.Run(folders.RUNS / config.name)
-    if run.folder.exists() and overwrite:
-        shutil.rmtree(run.folder)
     if resume and not run.config.exists():
         raise cli.UserError(f"{run.folder}: no run to resume.")
-    if run.folder.exists() and not resume:
+    if run.folder.exists() and not (resume or overwrite):
         raise cli.UserError(f"{run.folder}: exists already. Add --resume, --overwrite, or name=another.")
     if resume:
         before, now = to_toml(load_config(run.config)).splitlines(), to_toml(config).splitlines()
@@ -38,9 +38,19 @@ def open_run(config: Config, overwrite: bool, resume: bool) -> folders.Run:
                 f"{run.folder}: was started with other settings, now given: {'; '.join(changed)}. "
                 "Give the same ones, or name=another."
             )
+    elif run.folder.exists():
+        if _aside(run).exists():  # the new run was killed before it could start
+            shutil.rmtree(run.folder)
+        else:
+            run.folder.rename(_aside(run))
     run.folder.mkdir(parents=True, exist_ok=True)
     folders.write_text(run.config, to_toml(config))
     return run
+
+
+def _aside(run: folders.Run) -> Path:
+    """Where a run lies that is to be overwritten, until the new one can start. No run is named so."""
+    return run.folder.with_name(run.folder.name + "~")
 
 
 def train(config: Config, overwrite: bool = False, resume: bool = False) -> Outcome:
@@ -50,16 +60,20 @@ def train(config: Config, overwrite: bool = False, resume: bool = False) -> Outc
 
     try:
         prepared = prepare(config)
+        from fatk import runtime
+
+        runtime.start(config)
+        from fatk.trainer import Trainer
+
+        trainer = Trainer(run, config, prepared)
     except BaseException:
-        if not resume:
-            shutil.rmtree(run.folder)  # nothing was trained: the name is free again
+        if not resume:  # nothing was trained: the name is free again, or its run back in place
+            shutil.rmtree(run.folder)
+            if _aside(run).exists():
+                _aside(run).rename(run.folder)
         raise
-    from fatk import runtime
-
-    runtime.start(config)
-    from fatk.trainer import Trainer
-
-    return Trainer(run, config, prepared).go()
+    shutil.rmtree(_aside(run), ignore_errors=True)
+    return trainer.go()
 
 
 def _cell(value: float) -> str:
@@ -91,10 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if path.exists():
                 cli.say(f"{title}: {path}")
     if outcome.interrupted:
-        again = " ".join(
-            ["python -m fatk.train --config", arguments.config, *arguments.overrides, "--resume"]
-        )
-        cli.say(f"stopped early; to go on: {again}")
+        again = shlex.join(["--config", arguments.config, *arguments.overrides, "--resume"])
+        cli.say(f"stopped early; to go on: python -m fatk.train {again}")
         return 130
     cli.say(f"to look at it: tensorboard --logdir {folders.RUNS}")
     return 0

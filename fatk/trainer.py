@@ -18,9 +18,10 @@ from fatk.train import Outcome
 from models import mixup, networks, schedules
 from models.tagger import Tagger
 from pipelines import datasets
-from pipelines.labels import multi_hot
+from pipelines.labels import multi_hot, targets_of
 from pipelines.settings import FeedSettings
-from pipelines.sources import TEST, Clip
+from pipelines.sources import CURATED, TEST, Clip
+from pipelines.splits import write_splits
 
 
 class Trainer:
@@ -30,7 +31,7 @@ class Trainer:
         self.run = run
         self.config = config
         self.prepared = prepared
-        self.train_set = self._examples(prepared.split.train)
+        self.train_set = self._examples(prepared.split.train, soft=True)
         self.valid_set = self._examples(prepared.split.valid)
         self.feed = FeedSettings(
             batch=config.train.batch,
@@ -46,13 +47,19 @@ class Trainer:
         self.tagger = Tagger(
             self.network, mixup.build(config.mixing.kind, config.mixing.alpha, config.seed), name="tagger"
         )
+        write_splits(run.splits, prepared.split)
         folders.write_text(run.classes, "\n".join(prepared.classes) + "\n")
         self.board = Board(run, config, prepared.classes)
 
-    def _examples(self, clips: tuple[Clip, ...]) -> datasets.Examples:
+    def _examples(self, clips: tuple[Clip, ...], soft: bool = False) -> datasets.Examples:
+        """Clips with their shards and targets: soft ones where asked for and set, for training alone."""
         pools = dict.fromkeys(clip.pool for clip in clips)
         shards = tuple(shard for pool in pools for shard in self.prepared.shards[pool])
-        targets = multi_hot(clips, self.prepared.classes)
+        if soft:
+            curated = [clip for clip in self.prepared.split.train if clip.pool == CURATED]
+            targets = targets_of(clips, self.prepared.classes, curated, self.config.labels)
+        else:
+            targets = multi_hot(clips, self.prepared.classes)
         return datasets.Examples(tuple(clip.key for clip in clips), targets, shards)
 
     def go(self, exported: bool = True) -> Outcome:

@@ -121,5 +121,5 @@ def build(name: str, **given: Any) -> Callable[[Any, Any], Any]:
 
 def _crossentropies(target, logits):
     """(batch, classes) -> the same: each class's cross-entropy."""
-    # max(x, 0) - x z + log(1 + exp(-|x|)): no overflow at either end.
-    return ops.relu(logits) - logits * target + ops.log1p(ops.exp(-ops.abs(logits)))
+    # Softplus neither overflows nor cancels, and its slope is right at 0 too, where those of |x| and relu are not.
+    return target * ops.softplus(-logits) + (1 - target) * ops.softplus(logits)

@@ -23,7 +23,9 @@ def label_quality(labels: np.ndarray, chances: np.ndarray, alpha: float = 0.8) -
 
 
 def balance(labels: np.ndarray, chances: np.ndarray) -> np.ndarray:
-    """(clips, classes) twice -> probabilities shifted in the logit so that each class's mean is its share of labels.
+    """(clips, classes) twice -> probabilities shifted so that each class's mean is its share of labels.
+
+    The shift is of the logit, one a class.
 
     Training on mixed images and wrong labels leaves probabilities too low or too high, for some classes more
     than for others; their order within a class is right and stays.

@@ -31,18 +31,20 @@ class Examples:
 
 def _joined(shards: tf.data.Dataset, examples: Examples) -> tf.data.Dataset:
     """Shards -> (row of `examples`, (samples,) int16), the clips that take part only."""
-    rows = tf.lookup.StaticHashTable(
-        tf.lookup.KeyValueTensorInitializer(
-            tf.constant(examples.keys), tf.range(len(examples), dtype=tf.int32)
-        ),
+    rows: dict[str, list[int]] = {}
+    for row, key in enumerate(examples.keys):
+        rows.setdefault(key, []).append(row)
+    found = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(tf.constant(list(rows)), tf.range(len(rows), dtype=tf.int32)),
         default_value=-1,
     )
+    rows_of = tf.ragged.constant(list(rows.values()), dtype=tf.int32)
 
     def join(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         key, pcm = records.parse(record)
-        return rows.lookup(key), pcm
+        return found.lookup(key), pcm
 
-    return (
+    joined = (
         shards.interleave(
             tf.data.TFRecordDataset,
             cycle_length=_READERS,
@@ -50,7 +52,13 @@ def _joined(shards: tf.data.Dataset, examples: Examples) -> tf.data.Dataset:
             deterministic=True,
         )
         .map(join, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .filter(lambda row, _: row >= 0)
+        .filter(lambda place, _: place >= 0)
+    )
+    if len(rows) == len(examples):
+        return joined
+    # A clip that stands in several rows (one a label, or drawn repeatedly) is used once for each.
+    return joined.flat_map(
+        lambda place, pcm: tf.data.Dataset.from_tensor_slices(rows_of[place]).map(lambda row: (row, pcm))
     )
 
 

@@ -8,12 +8,14 @@ is read and refused before a framework is.
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-Kind = Literal["csv", "folders", "fat2019", "demo"]
+Kind = Literal["csv", "folders", "fat2019", "fsd50k", "esc50", "esc10", "fsdnoisy18k", "demo"]
 Format = Literal["APD", "APX", "AAA", "AAP"]
 
 # fatk/config.py validates these with pydantic, which drops unknown keys of standard dataclasses in silence
 # unless the class says otherwise.
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
+
+_FOLDED = ("csv", "esc50", "esc10")
 
 # Hops that the reference used at 44.1 kHz where they are not round(rate / bands).
 _REFERENCE_HOPS = {(44100, 128): 347, (44100, 115): 384}
@@ -44,14 +46,17 @@ class DataSettings:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
-    kind: Kind = "csv"  # layout of the set: csv table, one folder a class, Kaggle's, the embedded one
-    path: str = ""  # folder of the audio files (csv), of the classes (folders), of the set (fat2019, demo)
+    kind: Kind = (
+        "csv"  # layout of the set: a csv table, one folder a class, a published set, the embedded one
+    )
+    path: str = ""  # folder of the audio files (csv), of the classes (folders), of the set (all others)
     table: str = ""  # csv: the table, columns fname and labels; fold, valid, source, license as there are
-    fold: int | None = None  # csv: the fold held out for validation
+    fold: int | None = None  # csv, esc50, esc10: the fold held out for validation
+    relabel: str = ""  # an audit's table; labels.relabel says what is done by it
     records: str = ""  # folder of the TFRecord shards; empty: records/<name>
     classes: tuple[str, ...] = ()  # fixes their order and subset; empty: as the tables say
     valid_per_class: int = 3  # clips a class in the seeded validation split, where no column gives one
-    noisy: bool = True  # fat2019, demo: train on the mislabelled clips too
+    noisy: bool = True  # train on the mislabelled clips too, where the set has some
     strict: bool = False  # stop at the first file that cannot be read
     unreadable: float = 0.01  # share of files that may be unreadable before the command stops
 
@@ -62,8 +67,11 @@ class DataSettings:
             problems.append("`table` is needed where `kind` is 'csv': columns fname, labels.")
         if self.kind != "csv" and self.table:
             problems.append(f"`table` is for kind 'csv' only. Received: {self.table!r} with {self.kind!r}.")
-        if self.kind != "csv" and self.fold is not None:
-            problems.append(f"`fold` is for kind 'csv' only. Received: {self.fold} with {self.kind!r}.")
+        if self.kind not in _FOLDED and self.fold is not None:
+            kinds = ", ".join(_FOLDED)
+            problems.append(
+                f"`fold` is for the kinds {kinds} only. Received: {self.fold} with {self.kind!r}."
+            )
         if not self.path and self.kind != "demo":
             problems.append(f"`path` is needed where `kind` is {self.kind!r}: the folder of the audio.")
         if len(set(self.classes)) != len(self.classes):

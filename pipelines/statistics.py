@@ -136,7 +136,7 @@ def fingerprint(examples: datasets.Examples, features: FeatureSettings, settings
 def _stored(path: Path, shape: tuple[int, int]) -> SetStatistics | None:
     """A file -> its statistics; None where it is not there, or not whole."""
     try:
-        with np.load(path) as file:
+        with path.open("rb") as opened, np.load(opened) as file:
             found = SetStatistics(file["envelopes"], file["mean"], file["deviation"], int(file["clips"]))
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         return None

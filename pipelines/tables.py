@@ -16,6 +16,7 @@ CURATED, NOISY, TEST = "curated", "noisy", "test"
 Row = tuple[int, dict[str, str]]  # line of the table, cell by column
 
 _PLAIN = re.compile(r"[^/\\:.][^/\\:]*")  # names that need no second look
+_DRIVE = re.compile(r"[A-Za-z]:")
 _SHOWN = 5  # problems of one table that are spelled out
 
 
@@ -73,7 +74,7 @@ def read_rows(table: Path, needed: Sequence[str]) -> list[Row]:
         raise DataError(f"{table}: no such table.")
     try:
         with table.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, restkey="", restval="", skipinitialspace=True)
+            reader = csv.DictReader(lines, restval="", skipinitialspace=True)
             header = [column.strip() for column in reader.fieldnames or []]
             missing = [column for column in needed if column not in header]
             if missing:
@@ -84,12 +85,20 @@ def read_rows(table: Path, needed: Sequence[str]) -> list[Row]:
             reader.fieldnames = header
             rows = []
             for row in reader:
-                if row.get(""):
+                if any(row.pop(None, ())):
                     raise DataError(
                         f"{table}, line {reader.line_num}: more cells than the header has columns. "
                         'Several labels of one clip must be quoted, as in a.wav,"Bark,Rain".'
                     )
-                rows.append((reader.line_num, {k: (v or "").strip() for k, v in row.items() if k}))
+                cells = {column: (cell or "").strip() for column, cell in row.items()}
+                for column in needed:
+                    first, *others = cells[column].splitlines() or [""]
+                    if others:
+                        raise DataError(
+                            f"{table}, line {reader.line_num - len(others)}: a quote is opened and not closed. "
+                            f'Received: "{first}.'
+                        )
+                rows.append((reader.line_num, cells))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table}: not a CSV table in UTF-8 ({error}).") from None
     if not rows:
@@ -102,7 +111,7 @@ def clean_name(text: str, where: str) -> str:
     if _PLAIN.fullmatch(text):
         return text
     name = PurePosixPath(text.replace("\\", "/"))
-    if not name.parts or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+    if not name.parts or name.is_absolute() or ".." in name.parts or _DRIVE.match(name.parts[0]):
         raise DataError(f"{where}: `fname` must name a file inside the audio folder. Received: {text!r}.")
     return str(name)
 
@@ -112,8 +121,11 @@ def _whole(cell: str, column: str, where: str) -> int | None:
     if cell == "":
         return None
     try:
-        return int(float(cell))
-    except (ValueError, OverflowError):
+        number = float(cell)
+        if not number.is_integer():
+            raise ValueError
+        return int(number)
+    except ValueError:
         raise DataError(f"{where}: `{column}` must be a whole number. Received: {cell!r}.") from None
 
 

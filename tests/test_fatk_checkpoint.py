@@ -1,14 +1,21 @@
 """Checkpoints: a training that goes on from one is the same to the bit, and a torn file does not stop it."""
 
+import csv
+import signal
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import soundfile
 
-from fatk import checkpoint
+from fatk import checkpoint, trainer
+from fatk.callbacks import Keeper
 from fatk.checkpoint import Progress
-from models import schedules
+from fatk.config import Config, load_config
+from fatk.train import Outcome
+from fatk.train import train as run_training
+from models import networks, schedules
 from models.mixup import Mixup
 from models.tagger import Tagger
 
@@ -144,3 +151,148 @@ def test_a_checkpoint_of_another_network_is_refused(trained: Tagger, tmp_path: P
         checkpoint.restore(trained, wrong)
     for one, two in zip(state(trained), arrays, strict=True):
         np.testing.assert_array_equal(one, two)  # and nothing was put in
+
+
+# Whole runs, of a network that compiles in a moment
+
+RATE, STEPS = 8000, 4
+STAGES = "[[stage]]\nepochs = 1\nfreeze = true\n[[stage]]\nepochs = 2\n"
+
+
+def small_trunk(image: keras.KerasTensor) -> keras.KerasTensor:
+    x = keras.layers.Conv2D(4, 3, 4, name="block1_conv")(image)
+    return keras.layers.BatchNormalization(name="block1_norm")(x)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Twenty beeps of two classes, four to validate on; a stage with a frozen trunk, a stage without."""
+    folder = tmp_path_factory.mktemp("beeps")
+    (folder / "clips").mkdir()
+    names = [f"{n:02d}.wav" for n in range(20)]
+    for n, name in enumerate(names):
+        time = np.arange(1600 + 40 * n) / RATE
+        soundfile.write(folder / "clips" / name, 0.3 * np.sin(2 * np.pi * (300 + 90 * n) * time), RATE)
+    with (folder / "t.csv").open("w", newline="") as out:
+        rows = [(name, "ab"[n % 2], int(n < 4)) for n, name in enumerate(names)]
+        csv.writer(out).writerows([("fname", "labels", "valid"), *rows])
+    path = folder / "beeps.toml"
+    path.write_text(
+        'seed = 3\n[data]\nkind = "csv"\npath = "clips"\ntable = "t.csv"\nrecords = "records"\n'
+        f"[features]\nrate = {RATE}\nbands = 16\n[train]\nbatch = 4\n[evaluate]\ncrops = 2\nbatch = 3\n"
+        f"[log]\nimages = 1\nclips = 1\n{STAGES}"
+    )
+    return load_config(path)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> object:
+    """A trunk of one layer, no export, and no compilations kept at home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.TRUNKS, "specgram", small_trunk)
+        patch.setattr(trainer, "export", lambda run: 0.0)
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", "/nonexistent")
+        yield
+
+
+def history(outcome: Outcome) -> list[dict[str, str]]:
+    """The rows, timing aside."""
+    with outcome.run.history.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return [{k: v for k, v in row.items() if k not in ("seconds", "examples_per_second")} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("undisturbed")
+        patch.chdir(folder)
+        outcome = run_training(config)
+        return Outcome(type(outcome.run)(folder / outcome.run.folder), outcome.summary, outcome.interrupted)
+
+
+def stop_at(epoch: int, batch: int, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Ask a run to stop while a batch is being trained; both are counted from 0."""
+    heed = Keeper.on_train_batch_end
+
+    def asked(self: Keeper, number: int, logs: object = None) -> None:
+        if (self.progress.epoch, self.first_batch + number) == (epoch, batch):
+            signal.raise_signal(signal.SIGINT)
+        heed(self, number, logs)
+
+    monkeypatch.setattr(Keeper, "on_train_batch_end", asked)
+    return monkeypatch
+
+
+def test_an_undisturbed_run(undisturbed: Outcome) -> None:
+    assert not undisturbed.interrupted
+    assert [(row["epoch"], row["stage"]) for row in history(undisturbed)] == [
+        ("1", "0"),
+        ("2", "1"),
+        ("3", "1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "batch", "rows"),
+    [
+        (0, STEPS - 1, 1),  # at the very end of a stage
+        (1, 0, 1),
+        (1, 2, 1),
+        (1, STEPS - 1, 2),
+        (2, 1, 2),
+    ],
+)
+def test_a_stopped_run_goes_on_as_if_undisturbed(
+    epoch: int,
+    batch: int,
+    rows: int,
+    config: Config,
+    undisturbed: Outcome,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(epoch, batch, patch)
+        outcome = run_training(config)
+    assert signal.getsignal(signal.SIGINT) is handler  # Ctrl-C is given back, whatever the stages
+    assert outcome.interrupted
+    assert outcome.summary["epochs"] == rows
+    assert history(outcome) == history(undisturbed)[:rows]
+    again = run_training(config, resume=True)
+    assert not again.interrupted
+    assert history(again) == history(undisturbed)
+    for name in ("predictions.csv", "per_class.csv"):
+        assert (again.run.folder / name).read_text() == (undisturbed.run.folder / name).read_text()
+    kept = [keras.saving.load_model(o.run.network, compile=False).get_weights() for o in (again, undisturbed)]
+    for one, two in zip(*kept, strict=True):
+        np.testing.assert_array_equal(one, two)
+    timing = ("seconds", "name")
+    assert {k: v for k, v in again.summary.items() if k not in timing} == {
+        k: v for k, v in undisturbed.summary.items() if k not in timing
+    }
+
+
+def test_a_run_stopped_in_its_first_epoch_has_nothing_to_score(
+    config: Config, undisturbed: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(0, 1, patch)
+        outcome = run_training(config)
+    assert outcome.interrupted
+    assert outcome.summary == {}
+    assert history(run_training(config, resume=True)) == history(undisturbed)
+
+
+def test_a_finished_run_is_scored_again_when_resumed(
+    config: Config, undisturbed: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(undisturbed.run.folder.parents[1])
+    before = history(undisturbed)
+    undisturbed.run.summary.unlink()
+    assert run_training(config, resume=True).summary["epochs"] == 3
+    assert undisturbed.run.summary.exists()
+    assert history(undisturbed) == before

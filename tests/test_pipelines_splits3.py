@@ -198,6 +198,14 @@ def test_single_as_the_reference_has_it() -> None:
     assert per_class(train) == dict.fromkeys(("Bark", "Bus", "Gong", "Rain"), 95)
 
 
+def test_a_class_of_few_sources_holds_out_no_more_than_its_share() -> None:
+    """Four recordings of ten clips each: one is held out, five of its clips validate, five are in neither."""
+    clips = clips_of((("Rain",), str(number // 10)) for number in range(40))
+    train, valid = noisy_sets.single(clips, CLASSES, 0)
+    assert (len(train), len(valid)) == (30, 5)
+    assert apart(train, valid)
+
+
 @steady
 @given(tables(), SEEDS)
 def test_best50s_fills_every_class_and_repeats_only_where_short(clips: tuple[Clip, ...], seed: int) -> None:
