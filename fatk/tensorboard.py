@@ -100,7 +100,8 @@ class Board(keras.callbacks.Callback):
                         f"input_{name}/{number} {words(self.classes, examples.targets[row])}",
                         picture(image_of(tf.constant(pcm), features).numpy())[None],
                         0,
-                        description=f"{examples.keys[row]}. {meaning}. Low bands at the bottom, {len(pcm) / features.rate:.2f} s.",
+                        description=f"{examples.keys[row]}, {len(pcm) / features.rate:.2f} s. {meaning}. "
+                        "Low bands at the bottom.",
                     )
 
     def mixed(self, batch: dict[str, Any], mixing: keras.layers.Layer | None) -> None:
