@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -92,10 +93,11 @@ class Keeper(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Checkpoint by the clock; heed a wish to stop."""
         self._trained = time.monotonic()
+        done = self.first_batch + batch + 1
         due = self._trained - self._saved > 60 * self.config.train.checkpoint_minutes
-        if not (due or self.stop_asked):
-            return
-        self.progress.batch = self.first_batch + batch + 1
+        if not (due or self.stop_asked) or done == self.steps:
+            return  # after the last batch the epoch's end heeds both
+        self.progress.batch = done
         self._checkpoint()
         if self.stop_asked:
             raise Interrupted
@@ -122,7 +124,7 @@ class Keeper(keras.callbacks.Callback):
         write_history(self.run.history, progress.history)
         if self.config.train.keep == "last" or progress.best is None or value > progress.best:
             progress.best, progress.best_epoch = value, epoch + 1
-            save_network(tagger.network, self.run, self.config)
+            save_network(tagger.kept, self.run, self.config)
         self._checkpoint()
         if self.stop_asked:
             raise Interrupted
@@ -138,7 +140,8 @@ def save_network(network: keras.Model, run: folders.Run, config: Config) -> None
     if config.network.precision != "float32":
         from models import networks
 
-        twin = networks.build(config.network, network.input_shape[1:], network.output_shape[-1], "float32")
+        settings = replace(config.network, pretrained=False, noisy_head=False)
+        twin = networks.build(settings, config.features.shape, network.output_shape[-1], "float32")
         twin.set_weights(network.get_weights())
         network = twin
     unfinished = run.folder / "unfinished.keras"

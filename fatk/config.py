@@ -16,14 +16,14 @@ from typing import Any, ClassVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from models.settings import MixingSettings, NetworkSettings, StageSettings, TrainSettings
+from models.settings import LossSettings, MixingSettings, NetworkSettings, StageSettings, TrainSettings
 from pipelines.domain_settings import DomainSettings
 from pipelines.label_settings import LabelSettings, SelectSettings, SplitSettings
 from pipelines.settings import AugmentSettings, DataSettings, EvaluateSettings, FeatureSettings
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 _SHARED = "../../../shared"  # how shipped configs name the folder of shared recordings; see FATK_SHARED
-_PATHS = (("data", "path"), ("data", "table"), ("data", "records"), ("data", "relabel"))
+_PATHS = (("data", "path"), ("data", "table"), ("data", "records"), ("data", "relabel"), ("train", "init"))
 
 
 class ConfigError(ValueError):
@@ -63,6 +63,7 @@ class Config:
     features: FeatureSettings = field(default_factory=FeatureSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     mixing: MixingSettings = field(default_factory=MixingSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     stage: tuple[StageSettings, ...] = (StageSettings(),)
@@ -76,6 +77,11 @@ class Config:
             wrong.append(f"`name` must be letters, digits, dots, hyphens. Received: {self.name!r}.")
         if not 0 <= self.seed < 2**31:
             wrong.append(f"`seed` must be from 0 to 2147483647. Received: {self.seed}.")
+        if self.data.fold is not None and self.split.kind != "auto":
+            wrong.append(
+                "`split.kind` must be auto where `data.fold` says which fold validates. "
+                f"Received: {self.split.kind!r}."
+            )
         if not self.stage:
             wrong.append("`stage` must be given at least once, as a table [[stage]] with epochs and rate.")
         if self.evaluate.segment_seconds < self.features.seconds:

@@ -41,13 +41,14 @@ def expected(run: folders.Run, config: Config, clips: list[np.ndarray]) -> np.nd
     import keras
 
     from models.tagger import mean_logits
-    from pipelines import crops, formats, ops
+    from pipelines import crops, ops
     from pipelines.datasets import to_unit
+    from pipelines.domain import whole_image
 
     network = keras.saving.load_model(run.network, compile=False)
     answers = []
     for clip in clips:
-        image = formats.whole_image(ops, tf.constant(clip), config.features)
+        image = whole_image(ops, tf.constant(clip), config.features, config.domain).image
         cut = crops.even_crops(image, config.features.columns, tf.constant(config.evaluate.crops))
         logits = network(to_unit(cut).numpy(), training=False)
         answers.append(keras.ops.sigmoid(mean_logits(logits, config.evaluate.crops)))
@@ -68,7 +69,8 @@ def build(run: folders.Run, target: Path) -> None:
     config = load_config(run.config)
     network = keras.saving.load_model(run.network, compile=False)
     names = tuple(run.classes.read_text(encoding="utf-8").splitlines())
-    ServedTagger(network, config.features, config.evaluate, names, run.classes).save(target)
+    served = ServedTagger(network, config.features, config.evaluate, names, run.classes, config.domain)
+    served.save(target)
 
 
 def verify(target: Path, expectation: Path) -> float:

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from pipelines.datasets import image_of
 
-    image = image_of(tf.constant(pcm), config.features).numpy()
+    image = image_of(tf.constant(pcm), config.features, config.domain).numpy()
     if arguments.out:
         with Path(arguments.out).open("wb") as out:  # np.save would add .npy to another suffix
             np.save(out, image)

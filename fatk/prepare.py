@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -287,6 +288,7 @@ def _manifest(
             "clips": len(clips),
             "hours": round(sum(seconds[clip.key] for clip in clips) / 3600, 4),
             "fingerprint": fingerprint(clips),
+            "licences": dict(Counter(clip.license for clip in clips if clip.license)),
         }
 
     return {
@@ -350,7 +352,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.table(
         f"{records_folder(config) / 'manifest.json'}",
         ("split", "clips", "hours", "fingerprint"),
-        [(role, *summary.values()) for role, summary in made.manifest["splits"].items()],
+        [
+            (role, summary["clips"], summary["hours"], summary["fingerprint"])
+            for role, summary in made.manifest["splits"].items()
+        ],
     )
     return 0
 

@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from pipelines import crops, formats, ops
+from pipelines import crops, ops
 from pipelines.datasets import to_unit
+from pipelines.domain import whole_image
+from pipelines.domain_settings import UNCHANGED, DomainSettings
 from pipelines.settings import EvaluateSettings, FeatureSettings
 
 Tensor: TypeAlias = tf.Tensor
@@ -30,11 +32,13 @@ class ServedTagger(tf.Module):
         evaluate: EvaluateSettings,
         classes: tuple[str, ...],
         classes_file: Path,
+        domain: DomainSettings = UNCHANGED,
     ):
         super().__init__(name="tagger")
         self._network = lambda images: network(images, training=False)
         self._features = features
         self._evaluate = evaluate
+        self._domain = domain
         self._names = classes
         # The variables alone are tracked: tracking the Keras model too would store every weight twice.
         self.weights = [weight.value for weight in network.weights]
@@ -42,7 +46,7 @@ class ServedTagger(tf.Module):
 
     def _image(self, audio: Tensor) -> Tensor:
         """(samples,) -> (bands, frames, channels) uint8."""
-        image = formats.whole_image(ops, audio, self._features)
+        image = whole_image(ops, audio, self._features, self._domain).image
         return tf.ensure_shape(image, (self._features.bands, None, 3))
 
     def _score(self, images: Tensor) -> Tensor:

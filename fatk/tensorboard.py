@@ -98,7 +98,7 @@ class Board(keras.callbacks.Callback):
                 for number, (row, pcm) in enumerate(clips):
                     tf.summary.image(
                         f"input_{name}/{number} {words(self.classes, examples.targets[row])}",
-                        picture(image_of(tf.constant(pcm), features).numpy())[None],
+                        picture(image_of(tf.constant(pcm), features, self.config.domain).numpy())[None],
                         0,
                         description=f"{examples.keys[row]}, {len(pcm) / features.rate:.2f} s. {meaning}. "
                         "Low bands at the bottom.",
@@ -106,9 +106,11 @@ class Board(keras.callbacks.Callback):
 
     def mixed(self, batch: dict[str, Any], mixing: keras.layers.Layer | None) -> None:
         """Training images as they enter the network: cropped, augmented, mixed."""
-        image, target = np.asarray(batch["image"]), np.asarray(batch["target"])
-        if mixing is not None:
-            image, target = (np.asarray(x) for x in mixing((image, target), training=True))
+        clips = {name: np.asarray(value) for name, value in batch.items()}
+        # MixMatch mixes what a network has guessed: of its batch the labelled clips are shown as they are.
+        if mixing is not None and "unlabelled_image" not in clips:
+            clips = mixing(clips, training=True)
+        image, target = np.asarray(clips["image"]), np.asarray(clips["target"])
         with self.writer.as_default():
             for number in range(min(self.config.log.images, len(image))):
                 tf.summary.image(

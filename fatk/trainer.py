@@ -1,7 +1,7 @@
 """The run itself, once its clips are prepared and its frameworks are up."""
 
 import json
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,15 +12,14 @@ from fatk import cli, folders, runtime, scoring
 from fatk.callbacks import Bar, Interrupted, Keeper
 from fatk.config import Config
 from fatk.export import export
+from fatk.feeds import Feeds
 from fatk.prepare import Prepared
 from fatk.tensorboard import Board
 from fatk.train import Outcome
-from models import mixup, networks, schedules
+from models import losses, mixup, networks, schedules
 from models.tagger import Tagger
 from pipelines import datasets
-from pipelines.labels import multi_hot, targets_of
-from pipelines.settings import FeedSettings
-from pipelines.sources import CURATED, TEST, Clip
+from pipelines.sources import TEST
 from pipelines.splits import write_splits
 
 
@@ -31,36 +30,46 @@ class Trainer:
         self.run = run
         self.config = config
         self.prepared = prepared
-        self.train_set = self._examples(prepared.split.train, soft=True)
-        self.valid_set = self._examples(prepared.split.valid)
-        self.feed = FeedSettings(
-            batch=config.train.batch,
-            shuffle=config.train.shuffle,
-            crops=config.evaluate.crops,
-            seed=config.seed,
-        )
         try:
-            self.steps = datasets.steps_per_epoch(self.train_set, self.feed.batch)
+            self.feeds = Feeds(config, prepared)
             self.network = networks.build(config.network, config.features.shape, len(prepared.classes))
         except ValueError as error:
             raise cli.UserError(str(error)) from None
+        self.steps = self.feeds.steps
+        if config.train.init:
+            self._take_over(Path(config.train.init))
         self.tagger = Tagger(
-            self.network, mixup.build(config.mixing.kind, config.mixing.alpha, config.seed), name="tagger"
+            self.network,
+            self._mixing(),
+            losses.build(config.loss.name, **config.loss.parameters),
+            config.train.ema,
+            name="tagger",
         )
-        write_splits(run.splits, prepared.split)
+        write_splits(run.splits, prepared.split, prepared.source)
         folders.write_text(run.classes, "\n".join(prepared.classes) + "\n")
         self.board = Board(run, config, prepared.classes)
 
-    def _examples(self, clips: tuple[Clip, ...], soft: bool = False) -> datasets.Examples:
-        """Clips with their shards and targets: soft ones where asked for and set, for training alone."""
-        pools = dict.fromkeys(clip.pool for clip in clips)
-        shards = tuple(shard for pool in pools for shard in self.prepared.shards[pool])
-        if soft:
-            curated = [clip for clip in self.prepared.split.train if clip.pool == CURATED]
-            targets = targets_of(clips, self.prepared.classes, curated, self.config.labels)
-        else:
-            targets = multi_hot(clips, self.prepared.classes)
-        return datasets.Examples(tuple(clip.key for clip in clips), targets, shards)
+    def _take_over(self, source: Path) -> None:
+        """Weights of another run, by name, with a report of what fitted."""
+        path = folders.Run(source).network if source.is_dir() else source
+        try:
+            report = networks.load_by_name(self.network, path)
+        except ValueError as error:
+            raise cli.UserError(f"`train.init`: {error}.") from None
+        cli.say(f"{path}: {report}")
+
+    def _mixing(self) -> keras.layers.Layer | None:
+        """A mixing layer as the settings say; each call makes another one."""
+        mixing = self.config.mixing
+        matching: dict[str, Any] = {}
+        if mixing.kind == "mixmatch":
+            matching = {
+                "temperature": mixing.temperature,
+                "prior": mixing.prior,
+                "weight": mixing.weight,
+                "ramp": round(mixing.ramp * self._epochs * self.steps),
+            }
+        return mixup.build(mixing.kind, mixing.alpha, self.config.seed, **matching)
 
     def go(self, exported: bool = True) -> Outcome:
         """Train, score, export -> the outcome. Ctrl-C is heeded between batches; what was best is kept."""
@@ -73,7 +82,7 @@ class Trainer:
         if stored is None:
             self.board.settings()
             self.board.graph(self.network)
-            self.board.inputs(self.train_set)
+            self.board.inputs(self.feeds.train)
         try:
             self._stages(keeper, bar, stored[1] if stored else None)
         except Interrupted:
@@ -93,8 +102,9 @@ class Trainer:
         return sum(stage.epochs for stage in self.config.stage)
 
     def _say_plan(self) -> None:
+        beside = f", {len(self.feeds.noisy)} noisy ones beside them" if self.feeds.noisy else ""
         cli.say(
-            f"{len(self.train_set)} clips to train on, {len(self.valid_set)} to validate on; "
+            f"{len(self.feeds.train)} clips to train on{beside}, {len(self.feeds.valid)} to validate on; "
             f"{self.network.count_params():,} parameters; {self._epochs} epochs of {self.steps} batches; "
             f"{keras.backend.backend()} on {runtime.device()}"
         )
@@ -102,11 +112,21 @@ class Trainer:
     def _compile(self, number: int) -> None:
         """An optimiser of its own for each stage, on the stage's schedule."""
         stage, train = self.config.stage[number], self.config.train
-        networks.freeze_trunk(self.network, stage.freeze)
-        steps = stage.epochs * self.steps
+        networks.freeze_trunk(self.network, stage.freeze, norms=not stage.freeze_norms)
+        shares = None
+        if stage.first_rate is not None:
+            groups = networks.layer_groups(self.network, train.groups)
+            shares = schedules.shares(groups, stage.first_rate, stage.rate)
         self.tagger.compile(
             optimizer=schedules.optimizer(
-                stage.schedule, stage.rate, steps, train.weight_decay, train.beta_2
+                stage.schedule,
+                stage.rate,
+                stage.epochs * self.steps,
+                train.weight_decay,
+                train.beta_2,
+                shares,
+                train.clip,
+                train.accumulate,
             ),
             loss=None,
         )
@@ -125,9 +145,7 @@ class Trainer:
 
     def _stages(self, keeper: Keeper, bar: Bar, arrays: list[np.ndarray] | None) -> None:
         """All epochs that are still to come, stage by stage."""
-        valid = datasets.evaluation(
-            self.valid_set, self.config.features, replace(self.feed, batch=self.config.evaluate.batch)
-        )
+        valid = self.feeds.evaluation(self.feeds.valid)
         first = 0
         for number, stage in enumerate(self.config.stage):
             start, first = first, first + stage.epochs
@@ -161,35 +179,32 @@ class Trainer:
             if start >= stop:
                 continue
             keeper.first_batch = skipped
-            feed = datasets.training(
-                self.train_set, self.config.features, self.config.augment, self.feed, start, skipped
-            )
+            feed = self.feeds.training(start, skipped)
             if start == 0 and skipped == 0:
-                self.board.mixed(next(iter(feed)), self._mixing_for_show())
+                # By another layer of the same settings: the run's own must not draw for a picture.
+                self.board.mixed(next(iter(feed)), self._mixing())
             self.tagger.fit(
                 feed,
                 initial_epoch=start,
                 epochs=stop,
                 steps_per_epoch=self.steps - skipped,
                 validation_data=valid,
-                callbacks=[keeper, bar, self.board],
+                callbacks=[keeper, bar, self.board, *self._unmixing(end)],
                 shuffle=False,  # the feed shuffles; Keras would warn that it cannot
                 verbose=0,
             )
 
-    def _mixing_for_show(self) -> keras.layers.Layer | None:
-        """A layer of the same settings: the run's own must not draw for a picture."""
-        return mixup.build(self.config.mixing.kind, self.config.mixing.alpha, self.config.seed)
+    def _unmixing(self, end: int) -> list[keras.callbacks.Callback]:
+        """What switches mixing off for the last epochs of a stage that ends with epoch `end`."""
+        if self.tagger.mixing is None or not self.config.mixing.rest:
+            return []
+        return [mixup.Unmixed(self.tagger.mixing, end - self.config.mixing.rest)]
 
     def predict(self, examples: datasets.Examples, network: keras.Model) -> np.ndarray:
         """-> (clips, classes) probabilities, the mean over evenly spaced crops."""
-        batch = self.config.evaluate.batch
         scorer = Tagger(network)
         chances = np.zeros(examples.targets.shape, np.float32)
-        feed = datasets.evaluation(
-            examples, self.config.features, replace(self.feed, batch=batch), with_rows=True
-        )
-        for part in feed:
+        for part in self.feeds.evaluation(examples, with_rows=True):
             rows = part.pop("row").numpy()
             logits = scorer.predict_on_batch({k: v.numpy() for k, v in part.items()})["logits"]
             seen = rows >= 0
@@ -201,8 +216,8 @@ class Trainer:
         network = keras.saving.load_model(self.run.network, compile=False)
         classes = self.prepared.classes
         clips = self.prepared.split.valid
-        chances = self.predict(self.valid_set, network)
-        scores = scoring.Scores(tuple(c.name for c in clips), self.valid_set.targets, chances)
+        chances = self.predict(self.feeds.valid, network)
+        scores = scoring.Scores(tuple(c.name for c in clips), self.feeds.valid.targets, chances)
         rows = scores.per_class(classes)
         scoring.write_per_class(self.run.per_class, rows)
         scoring.write_predictions(self.run.predictions, scores.names, classes, chances)
@@ -223,7 +238,7 @@ class Trainer:
             "device": runtime.device(),
         }
         folders.write_text(self.run.summary, json.dumps(summary, indent=1) + "\n")
-        self.board.clips(self.valid_set, chances, progress.epoch)
+        self.board.clips(self.feeds.valid, chances, progress.epoch)
         self.board.per_class(rows, progress.epoch)
         self.board.summary(summary, progress.epoch)
         self.board.close()
@@ -237,7 +252,7 @@ class Trainer:
         clips = self.prepared.split.test
         if not clips:
             return None
-        examples = self._examples(clips)
+        examples = self.feeds.examples(clips)
         chances = self.predict(examples, network)
         names = tuple(clip.name for clip in clips)
         scoring.write_predictions(self.run.submission, names, self.prepared.classes, chances)

@@ -33,7 +33,17 @@ def build(
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(_POLICIES[precision or settings.precision])
     try:
-        return assemble(shape, classes, trunk=settings.name, dropout=settings.dropout)
+        return assemble(
+            shape,
+            classes,
+            trunk=settings.name,
+            backbone=settings.backbone,
+            pretrained=settings.pretrained,
+            head=settings.head,
+            noisy_head=settings.noisy_head,
+            coordinates=settings.coordinates,
+            dropout=settings.dropout,
+        )
     finally:
         keras.config.set_dtype_policy(before)
 

@@ -1,7 +1,6 @@
 """Settings of networks, mixing and optimisation: frozen dataclasses that check themselves."""
 
 from dataclasses import dataclass
-from math import inf
 from typing import Any, ClassVar, Literal
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}  # see pipelines/settings.py
@@ -21,6 +20,11 @@ class NetworkSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     name: Literal["specgram", "densenet121"] = "specgram"
+    backbone: str = ""  # any image backbone of keras-hub instead: a class name, a preset's name or folder
+    pretrained: bool = True  # a preset's weights are taken too, not its architecture alone
+    head: Literal["reference", "attention"] = "reference"
+    noisy_head: bool = False  # a second head answers for noisy labels while training
+    coordinates: bool = False  # a fourth channel tells each row's place on the frequency axis
     precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of activations; weights stay float32
     dropout: float = 0.5  # before the last dense layer; half of it before the first
 
@@ -37,12 +41,67 @@ class MixingSettings:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
-    kind: Literal["none", "mixup"] = "mixup"
+    # "mixup": partners from the batch; "noisy": from the union of a curated batch and a noisy draw;
+    # "mixmatch": noisy clips take part without their labels, which the network guesses
+    kind: Literal["none", "mixup", "noisy", "mixmatch"] = "mixup"
     alpha: float = 0.75  # of Beta(alpha, alpha); 0 leaves everything as it is
+    rest: int = 0  # last epochs of each stage that do not mix
+    views: int = 2  # mixmatch: augmentations of an unlabelled clip, K
+    temperature: float = 0.5  # mixmatch: of sharpening, T
+    prior: float = 0.0  # mixmatch: share of the given labels in a guess
+    weight: float = 10.0  # mixmatch: of the unlabelled term, at the end of the ramp
+    ramp: float = 0.4  # mixmatch: share of all steps over which that weight rises
 
     def __post_init__(self) -> None:
         """Raise `ValueError` where a value cannot be."""
-        _check((not 0 <= self.alpha < inf, f"`alpha` must be finite and at least 0. Received: {self.alpha}."))
+        _check(
+            (not self.alpha >= 0, f"`alpha` must be at least 0. Received: {self.alpha}."),
+            (self.rest < 0, f"`rest` must be at least 0. Received: {self.rest}."),
+            (self.views < 1, f"`views` must be at least 1. Received: {self.views}."),
+            (not self.temperature > 0, f"`temperature` must be above 0. Received: {self.temperature}."),
+            (not 0 <= self.prior <= 1, f"`prior` must be from 0 to 1. Received: {self.prior}."),
+            (not self.weight >= 0, f"`weight` must be at least 0. Received: {self.weight}."),
+            (not 0 <= self.ramp <= 1, f"`ramp` must be from 0 to 1. Received: {self.ramp}."),
+        )
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """What is made small."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    name: Literal["bce", "focal", "lsep", "lq"] = "bce"
+    gamma: float = 2.0  # focal: how much less easy labels count
+    q: float = 0.7  # lq: towards 0 cross-entropy, 1 the error that noise moves least
+    smoothing: float = 0.0  # targets are drawn towards 0.5 by this share; not for lsep
+    noisy_weight: float = 1.0  # of a noisy clip against a curated one
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where a value cannot be."""
+        _check(
+            (not self.gamma >= 0, f"`gamma` must be at least 0. Received: {self.gamma}."),
+            (not 0 < self.q <= 1, f"`q` must be above 0 and at most 1. Received: {self.q}."),
+            (
+                not 0 <= self.smoothing < 1,
+                f"`smoothing` must be from 0 to under 1. Received: {self.smoothing}.",
+            ),
+            (
+                bool(self.smoothing) and self.name == "lsep",
+                "`smoothing` must be 0 with 'lsep', which ranks and sees no distance from 0 and 1. "
+                f"Received: {self.smoothing}.",
+            ),
+            (
+                not self.noisy_weight >= 0,
+                f"`noisy_weight` must be at least 0. Received: {self.noisy_weight}.",
+            ),
+        )
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """What the loss of this name takes."""
+        own = {"focal": {"gamma": self.gamma}, "lq": {"q": self.q}}.get(self.name, {})
+        return own | ({"smoothing": self.smoothing} if self.smoothing else {})
 
 
 @dataclass(frozen=True)
@@ -52,15 +111,22 @@ class StageSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     epochs: int = 20
-    rate: float = 1e-2  # peak learning rate
+    rate: float = 1e-2  # peak learning rate, of the head where groups differ
+    first_rate: float | None = None  # of the first layers; between them a geometric spread. None: as `rate`
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     freeze: bool = False  # train the head alone
+    freeze_norms: bool = True  # a frozen trunk's batch norms keep scale and statistics too; fast.ai: false
 
     def __post_init__(self) -> None:
         """Raise `ValueError` where a value cannot be."""
+        first = self.rate if self.first_rate is None else self.first_rate
         _check(
             (self.epochs < 1, f"`epochs` must be at least 1. Received: {self.epochs}."),
-            (not 0 < self.rate < inf, f"`rate` must be finite and above 0. Received: {self.rate}."),
+            (not self.rate > 0, f"`rate` must be above 0. Received: {self.rate}."),
+            (
+                not 0 < first <= max(self.rate, 0),
+                f"`first_rate` must be above 0 and at most `rate`. Received: {first}.",
+            ),
         )
 
 
@@ -72,8 +138,13 @@ class TrainSettings:
 
     batch: int = 128  # clips
     keep: Literal["best", "last"] = "best"  # weights of the best validation lwlrap, or of the last epoch
+    init: str = ""  # a run's folder or .keras file whose weights are taken over by name
     weight_decay: float = 0.01  # decoupled
     beta_2: float = 0.99  # of Adam's second moment, as fast.ai has it
+    groups: int = 3  # of layers, whose rates differ where a stage has a `first_rate`
+    clip: float = 0.0  # largest norm of all gradients together; 0: any
+    accumulate: int = 1  # batches whose mean gradient makes one step
+    ema: float = 0.0  # momentum of a running mean of the weights, which is judged and kept; 0: none
     shuffle: int = 512  # clips in the shuffle buffer
     checkpoint_minutes: float = 10.0  # between checkpoints within an epoch; each epoch ends with one
 
@@ -82,10 +153,14 @@ class TrainSettings:
         _check(
             (self.batch < 2, f"`batch` must be at least 2. Received: {self.batch}."),
             (
-                not 0 <= self.weight_decay < inf,
-                f"`weight_decay` must be finite and at least 0. Received: {self.weight_decay}.",
+                not self.weight_decay >= 0,
+                f"`weight_decay` must be at least 0. Received: {self.weight_decay}.",
             ),
             (not 0 < self.beta_2 < 1, f"`beta_2` must be between 0 and 1. Received: {self.beta_2}."),
+            (self.groups < 2, f"`groups` must be at least 2. Received: {self.groups}."),
+            (not self.clip >= 0, f"`clip` must be at least 0. Received: {self.clip}."),
+            (self.accumulate < 1, f"`accumulate` must be at least 1. Received: {self.accumulate}."),
+            (not 0 <= self.ema < 1, f"`ema` must be from 0 to under 1. Received: {self.ema}."),
             (self.shuffle < 1, f"`shuffle` must be at least 1. Received: {self.shuffle}."),
             (
                 not self.checkpoint_minutes > 0,

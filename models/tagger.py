@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from models import losses
+from models import losses, mixmatch, networks
 from models.metrics import Lwlrap
 
 # Probabilities are held this far from 0 and 1 when they become logits again: float32's resolution near 1.
@@ -24,52 +24,96 @@ def mean_logits(logits, crops: int):
 class Tagger(keras.Model):
     """Trains a network on `{"image", "target"}`; the network alone is what is saved and exported.
 
-    Training images are (batch, bands, columns, channels) and pass the mixing layer with their targets, on the
-    device. Validation images are (batch, crops, bands, columns, channels): a clip's score is the mean
-    probability over its crops, and lwlrap counts every clip once. Clips with no label are padding: they weigh
-    nothing in loss and metric.
+    Training images are (batch, bands, columns, channels) and pass the mixing layer with their targets, and
+    with "weight" and "domain" (batch,) where given, on the device. "noisy_image", "noisy_target" are another
+    draw that the layer mixes in; "unlabelled_image" (clips, views, bands, columns, channels) are guessed by
+    the network, or by its running mean where there is one. Validation images are (batch, crops, bands,
+    columns, channels): a clip's score is the mean probability over its crops, and lwlrap counts every clip
+    once. Clips with no label are padding: they weigh nothing in loss and metric.
+
+    `loss`: (target, logits) -> (batch,), `losses.binary_crossentropy` where None. `ema`: momentum of a running
+    mean of the weights, which then validates and is kept; 0 for none.
     """
 
-    def __init__(self, network: keras.Model, mixing: keras.layers.Layer | None = None, **kwargs):
+    def __init__(
+        self,
+        network: keras.Model,
+        mixing: keras.layers.Layer | None = None,
+        loss=None,
+        ema: float = 0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.network = network
         self.mixing = mixing
+        self.each_loss = loss or losses.binary_crossentropy
+        self.average = networks.Average(network, ema, name="average") if ema else None
         self.loss_mean = keras.metrics.Mean(name="loss")
-        self.lwlrap = Lwlrap(network.output_shape[-1])
+        self.lwlrap = Lwlrap(networks.served(network).output_shape[-1])
+
+    @property
+    def kept(self) -> keras.Model:
+        """The network to save: the running mean where there is one, without a head for noisy labels."""
+        return networks.served(self._judge)
+
+    @property
+    def _judge(self) -> keras.Model:
+        return self.average.network if self.average is not None else self.network
 
     def build(self, input_shape):
         """Nothing to make: the network and the metrics have their variables already."""
         self.built = True
 
     def call(self, inputs, training=False):
-        """{"image", "target"} -> {"logits", "target"}: the target as mixed."""
-        image, target = inputs["image"], inputs["target"]
+        """{"image", "target", ...} -> {"logits", "target", ...}: the target as mixed."""
         if training:
-            if self.mixing is not None:
-                image, target = self.mixing((image, target), training=True)
-            return {"logits": self.network(image, training=True), "target": target}
-        crops = 1
+            return self._train(dict(inputs))
+        image, crops = inputs["image"], 1
         if len(image.shape) == 5:
             crops = image.shape[1]
             image = ops.reshape(image, (-1, *image.shape[2:]))
-        return {"logits": mean_logits(self.network(image, training=False), crops), "target": target}
+        logits = _named(self._judge(image, training=False))["logits"]
+        return {"logits": mean_logits(logits, crops), "target": inputs["target"]}
+
+    def _train(self, clips):
+        """A training batch -> what the loss needs."""
+        if self.average is not None:
+            self.average.update(self.network)  # of the weights as the step before left them
+        if "unlabelled_image" in clips:
+            clips["guess"] = mixmatch.guess(self._judge, clips["unlabelled_image"])
+        if self.mixing is not None:
+            clips = self.mixing(clips, training=True)
+        image = clips.pop("image")
+        return {**clips, **_named(self.network(image, training=True))}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Mean over the labelled clips of a batch."""
-        each, labelled = self._terms(y_pred)
-        return ops.sum(each * labelled) / ops.maximum(ops.sum(labelled), 1.0)
+        """Mean over the labelled clips of a batch, each by its weight; MixMatch's two terms where it mixed."""
+        each, counted = self._terms(y_pred)
+        if "unlabelled_weight" in y_pred:
+            return mixmatch.loss(
+                each, y_pred["target"], y_pred["logits"], y_pred["labelled"], y_pred["unlabelled_weight"]
+            )
+        return losses.weighted_mean(each, counted, y_pred.get("weight"))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Loss over all labelled clips, and lwlrap of the given labels (of mixed images while training)."""
-        each, labelled = self._terms(y_pred)
-        self.loss_mean.update_state(each, sample_weight=labelled)
-        self.lwlrap.update_state(x["target"], y_pred["logits"])
+        each, counted = self._terms(y_pred)
+        self.loss_mean.update_state(each, sample_weight=counted)
+        if "unlabelled_weight" not in y_pred:  # whose rows are not those of the batch
+            self.lwlrap.update_state(x["target"], y_pred["logits"])
         return self.get_metrics_result()
 
     def _terms(self, y_pred):
-        """-> ((batch,) loss of each clip, (batch,) 1 where it has a label)."""
-        each = losses.binary_crossentropy(y_pred["target"], y_pred["logits"])
-        return each, ops.cast(ops.any(y_pred["target"] > 0, axis=-1), "float32")
+        """-> ((rows,) loss of each, (rows,) 1 where it has a label that was given)."""
+        target = y_pred["target"]
+        if "noisy_logits" in y_pred and "domain" in y_pred:
+            each = losses.two_headed(
+                self.each_loss, target, y_pred["logits"], y_pred["noisy_logits"], y_pred["domain"]
+            )
+        else:
+            each = self.each_loss(target, y_pred["logits"])
+        labelled = ops.cast(ops.any(target > 0, axis=-1), "float32")
+        return each, labelled * y_pred["labelled"] if "labelled" in y_pred else labelled
 
     @property
     def metrics(self):
@@ -78,3 +122,8 @@ class Tagger(keras.Model):
         Keras' own loss tracker is left out: it weighs batches alike, a last one that is mostly filling too.
         """
         return [self.loss_mean, self.lwlrap]
+
+
+def _named(output):
+    """A network's output, of one head or two -> {"logits"} or {"logits", "noisy_logits"}."""
+    return output if isinstance(output, dict) else {"logits": output}

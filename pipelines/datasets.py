@@ -4,12 +4,14 @@ Every draw comes from (seed, epoch, position in the epoch) through stateless ope
 change nothing, and an epoch can be entered at any batch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
-from pipelines import augment, crops, formats, ops, records
+from pipelines import augment, crops, ops, records
+from pipelines.domain import Transfer, whole_image
+from pipelines.domain_settings import UNCHANGED, DomainSettings
 from pipelines.settings import AugmentSettings, FeatureSettings, FeedSettings
 
 _READERS = 8  # shards read side by side
@@ -23,6 +25,8 @@ class Examples:
     keys: tuple[str, ...]
     targets: np.ndarray  # (clips, classes) float32
     shards: tuple[str, ...]  # TFRecord files that hold them, and others maybe
+    transfer: Transfer | None = None  # of noisy clips to the curated domain, in training
+    extras: dict[str, np.ndarray] = field(default_factory=dict)  # name -> (clips,) float32, passed on as is
 
     def __len__(self) -> int:
         """Number of clips."""
@@ -62,10 +66,20 @@ def _joined(shards: tf.data.Dataset, examples: Examples) -> tf.data.Dataset:
     )
 
 
-def image_of(pcm: tf.Tensor, settings: FeatureSettings) -> tf.Tensor:
-    """(samples,) int16 -> (bands, frames, channels) uint8: the whole clip, as the training graph makes it."""
-    image = formats.whole_image(ops, records.to_float(pcm), settings)
-    return tf.ensure_shape(image, (settings.bands, None, 3))
+def image_of(
+    pcm: tf.Tensor,
+    features: FeatureSettings,
+    domain: DomainSettings = UNCHANGED,
+    transfer: Transfer | None = None,
+    row: tf.Tensor = 0,
+) -> tf.Tensor:
+    """(samples,) int16 -> (bands, frames, channels) uint8: the whole clip, as the training graph makes it.
+
+    With `transfer`, as it is after that; the clip is then the one of `row`.
+    """
+    picture = whole_image(ops, records.to_float(pcm), features, domain)
+    image = picture.image if transfer is None else transfer(ops, picture, row)
+    return tf.ensure_shape(image, (features.bands, None, 3))
 
 
 def to_unit(image: tf.Tensor) -> tf.Tensor:
@@ -89,18 +103,24 @@ def training(
     feed: FeedSettings,
     first_epoch: int = 0,
     first_batch: int = 0,
+    domain: DomainSettings = UNCHANGED,
+    views: int = 0,
 ) -> tf.data.Dataset:
     """-> an endless dataset of {"image": (batch, bands, columns, 3) float32 0..1, "target": (batch, classes)}.
 
     Epoch e is the same whether it is the first one drawn or the hundredth, and `first_batch` enters the first
     one as if its earlier batches had been drawn. The last clips of an epoch that fill no batch are left out of
-    it: every shape that is new would compile anew.
+    it: every shape that is new would compile anew. With `views` an image is
+    (batch, views, bands, columns, 3): a clip cropped and augmented so many times.
     """
     targets = tf.constant(examples.targets)
+    extras = {name: tf.constant(values, tf.float32) for name, values in examples.extras.items()}
     steps = steps_per_epoch(examples, feed.batch)
     seed = tf.constant([feed.seed, feed.seed ^ 0x5EED], tf.int32)
 
     def epoch_clips(epoch: tf.Tensor) -> tf.data.Dataset:
+        # The seed of this function's graph alone, which `shuffle` mixes into the one that it is given.
+        tf.random.set_seed(feed.seed)
         own = tf.random.fold_in(seed, epoch)
         order = tf.random.fold_in(own, _ORDER)
         draws = tf.random.stateless_uniform([len(examples.shards)], order)
@@ -117,10 +137,18 @@ def training(
 
     def make(own: tf.Tensor, position: tf.Tensor, row: tf.Tensor, pcm: tf.Tensor) -> dict[str, tf.Tensor]:
         pixels = tf.random.fold_in(tf.random.fold_in(own, _PIXELS), tf.cast(position, tf.int32))
-        crop_seed, augment_seed = tf.unstack(tf.random.split(pixels, 2))
-        image = crops.random_crop(image_of(pcm, features), features.columns, augmentation.level, crop_seed)
-        image = augment.augment(image, augmentation, augment_seed)
-        return {"image": image, "target": targets[row]}
+        whole = image_of(pcm, features, domain, examples.transfer, row)
+
+        def view(seed: tf.Tensor) -> tf.Tensor:
+            crop_seed, augment_seed = tf.unstack(tf.random.split(seed, 2))
+            image = crops.random_crop(whole, features.columns, augmentation.level, crop_seed)
+            return augment.augment(image, augmentation, augment_seed)
+
+        if views:
+            image = tf.stack([view(tf.random.fold_in(pixels, number)) for number in range(views)])
+        else:
+            image = view(pixels)
+        return {"image": image, "target": targets[row]} | {k: v[row] for k, v in extras.items()}
 
     epochs = tf.data.Dataset.range(first_epoch, tf.int32.max, output_type=tf.int32)
     return (
@@ -133,7 +161,11 @@ def training(
 
 
 def evaluation(
-    examples: Examples, features: FeatureSettings, feed: FeedSettings, with_rows: bool = False
+    examples: Examples,
+    features: FeatureSettings,
+    feed: FeedSettings,
+    with_rows: bool = False,
+    domain: DomainSettings = UNCHANGED,
 ) -> tf.data.Dataset:
     """-> each clip once: {"image": (batch, crops, bands, columns, 3) float32 0..1, "target": (batch, classes)}.
 
@@ -143,7 +175,8 @@ def evaluation(
     targets = tf.constant(examples.targets)
 
     def make(row: tf.Tensor, pcm: tf.Tensor) -> dict[str, tf.Tensor]:
-        image = crops.even_crops(image_of(pcm, features), features.columns, tf.constant(feed.crops))
+        image = image_of(pcm, features, domain)
+        image = crops.even_crops(image, features.columns, tf.constant(feed.crops))
         image = tf.ensure_shape(image, (feed.crops, *features.shape))
         return {"image": image, "target": targets[row], "row": row}
 

@@ -5,6 +5,7 @@ the served graph, `keras.ops` on the accelerator. One text serves training, serv
 cannot drift apart. Leading axes are a batch; its clips are of one length and never look at each other.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from pipelines.filterbank import banded_filterbank, hann_window
@@ -12,6 +13,7 @@ from pipelines.settings import FeatureSettings
 
 Ops = Any  # a module: pipelines.ops or keras.ops
 Tensor = Any
+Clean = Callable[[Tensor], Tensor]
 
 _FLOOR = 1e-10  # power under which decibels stop
 _RANGE = 80.0  # decibels kept below a clip's own maximum
@@ -101,10 +103,16 @@ def delta(ops: Ops, level: Tensor) -> Tensor:
     return ops.take(slope, order, axis=-2)
 
 
-def amplitude(ops: Ops, parts: tuple[Tensor, Tensor], settings: FeatureSettings) -> Tensor:
-    """(real, imaginary), each (..., frames, bins) -> (..., frames, bands), decibels."""
+def amplitude(
+    ops: Ops, parts: tuple[Tensor, Tensor], settings: FeatureSettings, clean: Clean | None = None
+) -> Tensor:
+    """(real, imaginary), each (..., frames, bins) -> (..., frames, bands), decibels.
+
+    `clean` is what happens to the mel power before that: (..., frames, bands) -> the same.
+    """
     real, imaginary = parts
-    return decibels(ops, mel(ops, real * real + imaginary * imaginary, settings))
+    power = mel(ops, real * real + imaginary * imaginary, settings)
+    return decibels(ops, clean(power) if clean else power)
 
 
 def phase(ops: Ops, parts: tuple[Tensor, Tensor], samples: Tensor, settings: FeatureSettings) -> Tensor:

@@ -16,11 +16,14 @@ Array = NDArray[np.float32]
 
 def multi_hot(clips: Sequence[Clip], classes: Sequence[str]) -> Array:
     """-> (clips, classes) of 0 and 1."""
+    return _rows([clip.labels for clip in clips], classes)
+
+
+def _rows(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> Array:
     column = {name: number for number, name in enumerate(classes)}
-    rows = np.repeat(np.arange(len(clips)), [len(clip.labels) for clip in clips])
-    columns = np.array([column[label] for clip in clips for label in clip.labels], np.intp)
-    targets = np.zeros((len(clips), len(classes)), np.float32)
-    targets[rows, columns] = 1
+    rows = np.repeat(np.arange(len(labels)), [len(own) for own in labels])
+    targets = np.zeros((len(labels), len(classes)), np.float32)
+    targets[rows, np.array([column[label] for own in labels for label in own], np.intp)] = 1
     return targets
 
 
@@ -50,14 +53,19 @@ def targets_of(
     clips: Sequence[Clip], classes: Sequence[str], curated: Sequence[Clip], settings: LabelSettings
 ) -> Array:
     """-> (clips, classes) training targets: hard, or soft by how classes go together in the `curated` clips."""
-    targets = multi_hot(clips, classes)
     if not settings.soft:
-        return targets
-    soft = soften(targets, cooccurrence(multi_hot(curated, classes)), settings.temperature)
-    if not settings.soft_noisy:
-        noisy = np.array([clip.pool == NOISY for clip in clips], bool)
-        soft[noisy] = targets[noisy]
-    return soft
+        return multi_hot(clips, classes)
+    # Softened once for each set of labels: there are far fewer of them than clips.
+    alike: dict[tuple[tuple[str, ...], bool], int] = {}
+    row_of = [
+        alike.setdefault((clip.labels, settings.soft_noisy or clip.pool != NOISY), len(alike))
+        for clip in clips
+    ]
+    hard = _rows([labels for labels, _ in alike], classes)
+    soft = soften(hard, cooccurrence(multi_hot(curated, classes)), settings.temperature)
+    chosen = np.array([softened for _, softened in alike], bool)[:, None]
+    made: Array = np.where(chosen, soft, hard)[row_of]
+    return made
 
 
 @dataclass(frozen=True)

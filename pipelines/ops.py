@@ -15,6 +15,7 @@ matmul = tf.linalg.matmul
 maximum = tf.math.maximum
 minimum = tf.math.minimum
 reshape = tf.reshape
+sort = tf.sort
 stack = tf.stack
 transpose = tf.transpose
 where = tf.where
@@ -59,6 +60,11 @@ def rfft(x: tf.Tensor, fft_length: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Real transform over the last axis -> (real part, imaginary part)."""
     spectrum = tf.signal.rfft(x, [fft_length])
     return tf.math.real(spectrum), tf.math.imag(spectrum)
+
+
+def sum(x: tf.Tensor, axis: int, keepdims: bool = False) -> tf.Tensor:
+    """Sum over `axis`."""
+    return tf.reduce_sum(x, axis, keepdims)
 
 
 def take(x: tf.Tensor, indices: tf.Tensor, axis: int) -> tf.Tensor:

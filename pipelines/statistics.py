@@ -68,12 +68,13 @@ def measure(
 ) -> SetStatistics:
     """One pass over the clips of `examples`, whose targets are hard labels -> their statistics.
 
-    `transfer` shows the set as it is after one. A class that no clip carries has the envelope of all clips.
-    Raises `ValueError` where there is no clip, or one is in no shard.
+    `transfer` shows the set as it is after one, by the rows of `examples`; without it a clip in several rows
+    counts once. A class that no clip carries has the envelope of all clips. Raises `ValueError` where there is
+    no clip, or one is in no shard.
     """
     if not len(examples):
         raise ValueError("there are no clips to be measured.")
-    examples = _each_once(examples)
+    examples = _each_once(examples) if transfer is None else examples
     carried = _carried(examples)
     letters = formats.CHANNELS[features.format]
 

@@ -2,6 +2,7 @@
 
 import csv
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -186,13 +187,25 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick() -> object:
-    """A trunk of one layer, no export, and no compilations kept at home."""
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A trunk of one layer, no export, and what is compiled once is kept."""
+    folder = str(tmp_path_factory.mktemp("compiled"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks.TRUNKS, "specgram", small_trunk)
         patch.setattr(trainer, "export", lambda run: 0.0)
-        patch.setenv("JAX_COMPILATION_CACHE_DIR", "/nonexistent")
+        patch.setenv("JAX_COMPILATION_CACHE_DIR", folder)
+        if keras.backend.backend() != "jax":
+            yield
+            return
+        import jax
+        from jax.experimental.compilation_cache import compilation_cache
+
+        before = jax.config.jax_compilation_cache_dir
+        jax.config.update("jax_compilation_cache_dir", folder)
+        compilation_cache.reset_cache()  # it looks at the folder once
         yield
+        jax.config.update("jax_compilation_cache_dir", before)
+        compilation_cache.reset_cache()
 
 
 def history(outcome: Outcome) -> list[dict[str, str]]:

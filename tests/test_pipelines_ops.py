@@ -65,9 +65,14 @@ CALLS: dict[str, list[Call]] = {
         (lambda o, x: o.rfft(x, 320), (RANDOM.normal(size=(3, 320)),)),
     ],
     "shape": [(lambda o, x: o.shape(x), (X,)), (lambda o, x: o.shape(x)[-2], (X,))],
+    "sort": [(lambda o, x: o.sort(x, axis=-1), (X,)), (lambda o, x: o.sort(x, axis=-2), (X,))],
     "stack": [
         (lambda o, x, y: o.stack([x, y], axis=-1), (X, Y)),
         (lambda o, x, y: o.stack([x, y], axis=0), (X, Y)),
+    ],
+    "sum": [
+        (lambda o, x: o.sum(x, axis=-2, keepdims=True), (X,)),
+        (lambda o, x: o.sum(x, axis=-1), (X,)),
     ],
     "take": [
         (lambda o, x: o.take(x, np.int32([4, 0, 0, 2]), axis=-2), (X,)),

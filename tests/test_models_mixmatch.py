@@ -1,0 +1,279 @@
+"""MixMatch for sigmoid targets: each step against the paper's formula, and the whole on a toy set."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from models import losses, mixmatch
+from models.mixmatch import MixMatch
+from models.networks import Average
+
+
+def array(x: object) -> np.ndarray:
+    return ops.convert_to_numpy(x)
+
+
+def given(batch: int = 4, clips: int = 3, views: int = 2) -> dict[str, np.ndarray]:
+    """Images that show their row: labelled ones 1 in a pixel of their own, likewise every view of a clip."""
+    tags = np.eye(batch + clips * views, dtype=np.float32)
+    return {
+        "image": tags[:batch],
+        "target": np.eye(3, dtype=np.float32)[np.arange(batch) % 3],
+        "unlabelled_image": tags[batch:].reshape(views, clips, -1).swapaxes(0, 1),
+        "guess": np.linspace(0.05, 0.95, clips * 3, dtype=np.float32).reshape(clips, 3),
+    }
+
+
+def slope(function, at: np.ndarray) -> np.ndarray:
+    """-> how a number that `function` makes of an array changes with each of its elements."""
+    at = ops.convert_to_tensor(at)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def stateless(x: object) -> object:
+            with keras.StatelessScope():
+                return function(x)
+
+        return np.asarray(jax.grad(stateless)(at))
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(at)
+        number = function(at)
+    found = tape.gradient(number, at)
+    return np.zeros(at.shape, np.float32) if found is None else found.numpy()
+
+
+def test_sharpening_is_the_papers_for_two_classes() -> None:
+    chance = np.linspace(0.01, 0.99, 99).astype(np.float32).reshape(3, 33)
+    for temperature in (0.3, 0.5, 1.0, 2.0):
+        power = 1 / temperature
+        expected = chance**power / (chance**power + (1 - chance) ** power)
+        np.testing.assert_allclose(array(mixmatch.sharpen(chance, temperature)), expected, rtol=2e-5)
+
+
+def test_sharpening_by_hand() -> None:
+    # 0.8 at T = 0.5: 0.64 / (0.64 + 0.04).
+    np.testing.assert_allclose(array(mixmatch.sharpen(np.float32([0.8]), 0.5)), [0.64 / 0.68], rtol=1e-6)
+    ends = np.array([0.0, 1e-8, 0.5, 1.0], np.float32)
+    np.testing.assert_allclose(array(mixmatch.sharpen(ends, 0.5)), [0, 0, 0.5, 1], atol=1e-6)
+    np.testing.assert_allclose(array(mixmatch.sharpen(np.float32([0.4, 0.6]), 1e-3)), [0, 1], atol=1e-6)
+
+
+def tiny(dropout: float = 0.0) -> keras.Model:
+    image = keras.Input((5,))
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(4, name="first")(image))
+    x = keras.layers.Dropout(dropout, seed=0)(x)
+    return keras.Model(image, keras.layers.Dense(3, name="last")(x))
+
+
+def test_a_guess_is_the_mean_chance_over_a_clips_views() -> None:
+    network = tiny(dropout=0.9)
+    images = np.random.default_rng(0).normal(size=(6, 2, 5)).astype(np.float32)
+    before = [array(weight) for weight in network.weights]
+    guessed = array(mixmatch.guess(network, images))
+    logits = np.stack([array(network(images[:, view], training=False)) for view in range(2)])
+    np.testing.assert_allclose(guessed, (1 / (1 + np.exp(-logits))).mean(0), rtol=1e-5)
+    for weight, value in zip(network.weights, before, strict=True):
+        np.testing.assert_array_equal(array(weight), value)  # the norm's statistics among them
+
+
+def test_a_guess_of_two_heads_is_the_clean_ones() -> None:
+    image = keras.Input((5,))
+    clean, noisy = keras.layers.Dense(3)(image), keras.layers.Dense(3)(image)
+    images = np.random.default_rng(0).normal(size=(2, 1, 5)).astype(np.float32)
+    two = keras.Model(image, {"logits": clean, "noisy_logits": noisy})
+    expected = mixmatch.guess(keras.Model(image, clean), images)
+    np.testing.assert_array_equal(array(mixmatch.guess(two, images)), array(expected))
+
+
+def test_no_gradient_flows_through_a_guess() -> None:
+    network = tiny()
+    images = np.random.default_rng(0).normal(size=(6, 2, 5)).astype(np.float32)
+    assert np.all(slope(lambda x: ops.sum(mixmatch.guess(network, x)), images) == 0)
+    assert np.any(slope(lambda x: ops.sum(network(x[:, 0])), images) != 0)
+    layer = MixMatch(0.75, seed=0)
+    batch = given()
+
+    def targets(chance: object) -> object:
+        return ops.sum(layer({**batch, "guess": chance}, training=True)["target"])
+
+    assert np.all(slope(targets, batch["guess"]) == 0)
+
+
+def test_rows_are_the_batch_then_the_views_which_share_a_guess() -> None:
+    batch = given()
+    made = {key: array(value) for key, value in MixMatch(0.0, temperature=0.5)(batch, training=True).items()}
+    np.testing.assert_array_equal(made["image"], np.eye(10))
+    np.testing.assert_array_equal(made["target"][:4], batch["target"])
+    sharp = array(mixmatch.sharpen(batch["guess"], 0.5))
+    np.testing.assert_allclose(made["target"][4:7], sharp, rtol=1e-6)
+    np.testing.assert_allclose(made["target"][7:], sharp, rtol=1e-6)
+    np.testing.assert_array_equal(made["labelled"], [1] * 4 + [0] * 6)
+
+
+def test_given_labels_are_blended_in_before_sharpening() -> None:
+    batch = given() | {"unlabelled_target": np.array([[1, 0, 0], [0, 1, 0], [1, 1, 1]], np.float32)}
+    layer = MixMatch(0.0, temperature=0.5, prior=0.25)
+    target = array(layer(batch, training=True)["target"])[4:7]
+    blended = 0.75 * batch["guess"] + 0.25 * batch["unlabelled_target"]
+    np.testing.assert_allclose(target, blended**2 / (blended**2 + (1 - blended) ** 2), rtol=1e-5)
+    trusted = array(MixMatch(0.0, prior=1.0)(batch, training=True)["target"])[4:7]
+    np.testing.assert_allclose(trusted, batch["unlabelled_target"], atol=1e-6)
+
+
+def test_every_row_is_mixed_with_one_of_the_union_and_its_target_alike() -> None:
+    layer = MixMatch(0.75, temperature=1.0, seed=4)
+    batch = given(8, 4)
+    plain = array(MixMatch(0.0, temperature=1.0)(batch, training=True)["target"])
+    crossed = 0
+    for _ in range(5):
+        made = {key: array(value) for key, value in layer(batch, training=True).items()}
+        shares = made["image"]  # tags, so row by row what it has of each
+        np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-6)
+        assert np.diag(shares).min() >= 0.5
+        partners = shares - np.diag(np.diag(shares))
+        assert (partners > 0).sum(0).max() <= 1  # a permutation
+        np.testing.assert_allclose(made["target"], shares @ plain, rtol=1e-5)
+        crossed += (partners[:8, 8:] > 0).sum() + (partners[8:, :8] > 0).sum()
+    assert crossed > 20  # of 80 rows about 40
+
+
+def test_the_unlabelled_weight_ramps_up() -> None:
+    layer = MixMatch(0.75, weight=8.0, ramp=4, seed=0)
+    weights = [float(layer(given(), training=True)["unlabelled_weight"]) for _ in range(7)]
+    np.testing.assert_allclose(weights, [0, 2, 4, 6, 8, 8, 8])
+    assert float(MixMatch(weight=8.0, ramp=0)(given(), training=True)["unlabelled_weight"]) == 8
+    layer(given(), training=False)
+    assert int(layer.steps) == 7
+
+
+def test_the_loss_by_hand() -> None:
+    target = np.array([[1.0, 0.0], [0.5, 0.5], [1.0, 0.0], [0.0, 0.25]], np.float32)
+    logits = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [np.log(3), 0.0]], np.float32)
+    each = np.array([1.0, 3.0, 50.0, 50.0], np.float32)
+    labelled = np.array([1.0, 1.0, 0.0, 0.0], np.float32)
+    # Labelled: (1 + 3) / 2. The others' squares: (0.25 + 0.25) / 2 and (0.75 ** 2 + 0.25 ** 2) / 2.
+    expected = 2 + 6 * (0.25 + 0.3125) / 2
+    assert float(mixmatch.loss(each, target, logits, labelled, 6.0)) == pytest.approx(expected, rel=1e-6)
+    assert float(mixmatch.loss(each, target, logits, labelled, 0.0)) == 2
+    assert float(mixmatch.loss(each, target, logits, 0 * labelled, 0.0)) == 0
+
+
+def test_the_batch_passes_alone_outside_of_training_and_unmixed_while_not_active() -> None:
+    layer, batch = MixMatch(0.75, seed=0), given()
+    made = layer(batch, training=False)
+    assert set(made) == {"image", "target"}
+    np.testing.assert_array_equal(array(made["image"]), batch["image"])
+    layer.active.assign(0.0)
+    np.testing.assert_array_equal(array(layer(batch, training=True)["image"]), np.eye(10))
+
+
+def test_it_is_serialisable_and_says_its_shapes() -> None:
+    layer = MixMatch(0.4, 0.6, prior=0.1, weight=5.0, ramp=10, seed=3)
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert again.get_config() == layer.get_config()
+    batch = given() | {"unlabelled_target": np.zeros((3, 3), np.float32)}
+    first, second = (made(batch, training=True) for made in (layer, again))
+    for key, value in first.items():
+        np.testing.assert_array_equal(array(value), array(second[key]))
+    said = layer.compute_output_shape({key: value.shape for key, value in batch.items()})
+    assert said == {key: tuple(value.shape) for key, value in first.items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"temperature": 0.0}, r"`temperature` must be above 0\. Received: 0\.0"),
+        ({"prior": 1.5}, r"`prior` must be from 0 to 1\. Received: 1\.5"),
+        ({"weight": -1.0}, r"`weight` must be at least 0\. Received: -1\.0"),
+        ({"ramp": -1}, r"`ramp` must be at least 0\. Received: -1"),
+    ],
+)
+def test_what_cannot_be_is_refused(given: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MixMatch(**given)
+
+
+# Two moons as pictures: a point is a bump on a small image, and a clip is such an image. As with sounds, adding
+# two images puts both in the picture; in the plane of the points themselves it would not.
+_GRID = np.stack(np.meshgrid(np.linspace(-1.4, 2.4, 12), np.linspace(-1.1, 1.1, 12), indexing="ij"), -1)
+
+
+def moons(count: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """-> (count, 2) points on two half circles that reach into each other, (count, 2) which of them."""
+    angle, side = draw.uniform(0, np.pi, count), draw.integers(0, 2, count)
+    turned = 1 - 2 * side
+    points = np.stack([np.cos(angle) + side, turned * np.sin(angle) + 0.5 * side - 0.25], 1)
+    return points + draw.normal(0, 0.1, points.shape), np.eye(2, dtype=np.float32)[side]
+
+
+def pictures(points: np.ndarray, draw: np.random.Generator, jitter: float = 0.15) -> np.ndarray:
+    """(..., 2) points -> (..., 144) images, each point shifted a little: the augmentation."""
+    points = points + draw.normal(0, jitter, points.shape)
+    away = (points[..., None, None, :] - _GRID) / (0.25, 0.2)
+    return np.exp(-0.5 * (away**2).sum(-1)).reshape(*points.shape[:-1], -1).astype(np.float32)
+
+
+class Student(keras.Model):
+    """The least that trains by MixMatch; without a mixing layer it is supervised."""
+
+    def __init__(self, mixing: MixMatch | None, teach: bool = False):
+        super().__init__()
+        image = x = keras.Input((_GRID.shape[0] * _GRID.shape[1],))
+        for _ in range(2):
+            x = keras.layers.Dense(64, "relu")(x)
+        self.network = keras.Model(image, keras.layers.Dense(2)(x))
+        self.mixing = mixing
+        self.teacher = Average(self.network, 0.99) if teach else None
+        self.built = True
+
+    def call(self, inputs, training=False):
+        if self.mixing is None or not training:
+            return {"logits": self.network(inputs["image"]), "target": inputs["target"]}
+        guesser = self.network
+        if self.teacher is not None:
+            self.teacher.update(self.network)
+            guesser = self.teacher.network
+        chance = mixmatch.guess(guesser, inputs["unlabelled_image"])
+        mixed = self.mixing({**inputs, "guess": chance}, training=True)
+        return {"logits": self.network(mixed["image"]), **mixed}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        each = losses.binary_crossentropy(y_pred["target"], y_pred["logits"])
+        if "labelled" not in y_pred:
+            return ops.mean(each)
+        parts = (y_pred[key] for key in ("target", "logits", "labelled", "unlabelled_weight"))
+        return mixmatch.loss(each, *parts)
+
+
+def error(kind: str, seed: int, steps: int = 500) -> float:
+    """-> share of 1000 new points on the wrong moon, after training with four labels a moon."""
+    keras.utils.set_random_seed(seed)
+    draw = np.random.default_rng(seed)
+    points, labels = moons(1000, draw)
+    known = np.concatenate([np.flatnonzero(labels[:, side])[:4] for side in (0, 1)])
+    rows, others = draw.choice(known, steps * 16), draw.integers(0, len(points), steps * 16)
+    feed = {"image": pictures(points[rows], draw), "target": labels[rows]}
+    mixing = None
+    if kind != "supervised":
+        mixing = MixMatch(0.75, weight=10.0, ramp=200, seed=seed)
+        feed["unlabelled_image"] = pictures(points[others][:, None].repeat(2, 1), draw)
+    model = Student(mixing, teach=kind == "teacher")
+    model.compile(keras.optimizers.Adam(3e-3))
+    model.fit(feed, batch_size=16, shuffle=False, verbose=0)
+    new, truth = moons(1000, np.random.default_rng(99))
+    logits = array(model.network(pictures(new, draw, 0.0)))
+    return float((logits.argmax(1) != truth.argmax(1)).mean())
+
+
+def test_with_few_labels_it_beats_supervised_training() -> None:
+    supervised = [error("supervised", seed) for seed in range(3)]
+    matched = [error("mixmatch", seed) for seed in range(3)]
+    assert all(ours < theirs for ours, theirs in zip(matched, supervised, strict=True))
+    assert np.mean(matched) < 0.4 * np.mean(supervised)
+
+
+def test_a_teacher_of_averaged_weights_does_too() -> None:
+    assert error("teacher", 0) < 0.6 * error("supervised", 0)
