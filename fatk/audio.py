@@ -1,5 +1,6 @@
-"""Sound files to 16-bit mono at the wanted rate."""
+"""Sound files to 16-bit mono at the wanted rate, and that to what shards hold."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,13 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from pipelines.settings import Encoding
+
 # Codecs whose samples are integers; 1.0 in libsndfile's float view is then 2 ** (bits - 1).
 _INTEGER = ("PCM_", "ALAC_", "ULAW", "ALAW", "IMA_", "MS_ADPCM", "GSM", "G72", "NMS_", "VOX", "DPCM", "DWVW")
+
+_CONTAINERS = {"flac": ("FLAC", "PCM_16"), "vorbis": ("OGG", "VORBIS")}
+_BLOCK = 65536  # samples; given minutes at once, libsndfile's Vorbis encoder overruns its stack
 
 
 class UnreadableError(ValueError):
@@ -80,3 +86,15 @@ def read_pcm(path: Path, rate: int) -> NDArray[np.int16]:
 def read(path: Path, rate: int) -> NDArray[np.float32]:
     """-> (samples,) float32 in -1..1 mono at `rate` Hz, through 16 bits as training sees it."""
     return read_pcm(path, rate).astype(np.float32) / np.float32(32768)
+
+
+def compress(pcm: NDArray[np.int16], rate: int, encoding: Encoding) -> NDArray[np.int16] | bytes:
+    """(samples,) int16 -> the bytes of a FLAC or Ogg Vorbis file; for pcm16, what was given."""
+    if encoding == "pcm16":
+        return pcm
+    file = io.BytesIO()
+    container, subtype = _CONTAINERS[encoding]
+    with soundfile.SoundFile(file, "w", rate, 1, subtype, format=container) as sound:
+        for start in range(0, len(pcm), _BLOCK):
+            sound.write(pcm[start : start + _BLOCK])
+    return file.getvalue()

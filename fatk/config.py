@@ -19,7 +19,13 @@ from pydantic import TypeAdapter, ValidationError
 from models.settings import LossSettings, MixingSettings, NetworkSettings, StageSettings, TrainSettings
 from pipelines.domain_settings import DomainSettings
 from pipelines.label_settings import LabelSettings, SelectSettings, SplitSettings
-from pipelines.settings import AugmentSettings, DataSettings, EvaluateSettings, FeatureSettings
+from pipelines.settings import (
+    AugmentSettings,
+    DataSettings,
+    EvaluateSettings,
+    FeatureSettings,
+    RecordSettings,
+)
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 _SHARED = "../../../shared"  # how shipped configs name the folder of shared recordings; see FATK_SHARED
@@ -56,6 +62,7 @@ class Config:
     name: str = ""  # of the run's folder; empty: the config file's name
     seed: int = 2019
     data: DataSettings = field(default_factory=lambda: DataSettings(kind="demo"))
+    records: RecordSettings = field(default_factory=RecordSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     select: SelectSettings = field(default_factory=SelectSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
@@ -89,8 +96,16 @@ class Config:
                 "`evaluate.segment_seconds` must be at least `features.seconds`, "
                 f"{self.features.seconds:g}. Received: {self.evaluate.segment_seconds:g}."
             )
+        problem = self.records.unfit(self.records_rate)
+        if problem:
+            wrong.append(problem)
         if wrong:
             raise ValueError("\n".join(wrong))
+
+    @property
+    def records_rate(self) -> int:
+        """Hz of the shards."""
+        return self.records.rate or self.features.rate
 
 
 def _sections() -> dict[str, Any]:

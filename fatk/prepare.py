@@ -22,11 +22,16 @@ from fatk import cli, folders
 from fatk.config import Config
 from pipelines.labels import relabel
 from pipelines.selection import roles
+from pipelines.settings import Encoding
 from pipelines.sources import Clip, DataError, Source, read_source
 from pipelines.splits import Split
 
 FORMAT = 1  # of the shards; part of their names
 CLIPS_PER_SHARD = 64
+
+# What compression leaves of the PCM's bytes, rather more than was found on clips of everyday sounds, and the
+# bytes that it adds to every clip.
+_LEFT = {"pcm16": (1.0, 0), "flac": (0.55, 100), "vorbis": (0.15, 3500)}
 
 Entry = dict[str, Any]
 
@@ -80,9 +85,10 @@ def records_folder(config: Config) -> Path:
     return Path(config.data.records or folders.RECORDS / config.name)
 
 
-def plan(clips: Sequence[Clip], rate: int, folder: Path) -> list[Shard]:
+def plan(clips: Sequence[Clip], rate: int, folder: Path, encoding: Encoding = "pcm16") -> list[Shard]:
     """Clips -> shards. A clip keeps its shard while the number of shards stays."""
     shards = []
+    made = f"{FORMAT} {rate}" + ("" if encoding == "pcm16" else f" {encoding}")
     for pool in dict.fromkeys(clip.pool for clip in clips):
         members = [clip for clip in clips if clip.pool == pool]
         count = -(-len(members) // CLIPS_PER_SHARD)
@@ -90,7 +96,7 @@ def plan(clips: Sequence[Clip], rate: int, folder: Path) -> list[Shard]:
         for clip in members:
             groups[int(hashlib.sha256(clip.name.encode()).hexdigest()[:8], 16) % count].append(clip)
         for number, group in enumerate(groups):
-            content = hashlib.sha256(f"{FORMAT} {rate}".encode())
+            content = hashlib.sha256(made.encode())
             for clip in group:
                 content.update(f"\n{clip.name} {_state(clip.path)}".encode())
             stem = f"{pool}-{number:04d}-of-{count:04d}-{content.hexdigest()[:12]}"
@@ -121,9 +127,9 @@ def probe(shards: Iterable[Shard]) -> float:
         return sum(workers.map(length, [clip for shard in shards for clip in shard.clips]))
 
 
-def encode(shard: Shard, rate: int, advance: Any) -> Entry:
+def encode(shard: Shard, rate: int, advance: Any, encoding: Encoding = "pcm16") -> Entry:
     """Decode, resample and write one shard -> its report. One clip is in memory at a time."""
-    from fatk.audio import UnreadableError, read_pcm
+    from fatk.audio import UnreadableError, compress, read_pcm
     from pipelines import records
 
     frames: dict[str, int] = {}
@@ -137,7 +143,8 @@ def encode(shard: Shard, rate: int, advance: Any) -> Entry:
                 left_out[clip.name] = str(error)
             else:
                 frames[clip.name] = len(pcm)
-                yield records.example(clip.key, pcm, rate, clip.source, clip.license)
+                sound = compress(pcm, rate, encoding)
+                yield records.example(clip.key, sound, rate, clip.source, clip.license, encoding)
             advance()
 
     size = records.write_shard(shard.path, written())
@@ -146,11 +153,12 @@ def encode(shard: Shard, rate: int, advance: Any) -> Entry:
     return report
 
 
-def _encode_missing(missing: list[Shard], rate: int, folder: Path) -> None:
+def _encode_missing(missing: list[Shard], rate: int, folder: Path, encoding: Encoding) -> None:
     """Encode shards on all cores, with a bar; what is whole stays when it is cut off."""
     seconds = probe(missing)
-    size = int(seconds * rate * 2)
     clips = sum(len(shard.clips) for shard in missing)
+    share, overhead = _LEFT[encoding]
+    size = int(seconds * rate * 2 * share) + clips * overhead
     free = shutil.disk_usage(folder).free
     cli.say(
         f"{clips} clips, {seconds / 3600:.2f} h: {len(missing)} shards to write, about {size / 1e6:,.0f} MB "
@@ -166,7 +174,7 @@ def _encode_missing(missing: list[Shard], rate: int, folder: Path) -> None:
     with cli.progress("preparing", clips, "clips") as advance, ThreadPoolExecutor(os.cpu_count()) as workers:
         # Threads, not processes: libsndfile, soxr and the writer release the interpreter's lock, and a
         # process would import TensorFlow anew.
-        running = [workers.submit(encode, shard, rate, advance) for shard in missing]
+        running = [workers.submit(encode, shard, rate, advance, encoding) for shard in missing]
         try:
             for done in as_completed(running):
                 done.result()
@@ -180,22 +188,23 @@ def prepare(config: Config, verbose: bool = True) -> Prepared:
 
     Raises `DataError` for wrong tables, too many unreadable files, or a folder that holds another set's shards.
     """
+    rate, encoding = config.records_rate, config.records.encoding
     if config.data.kind == "demo":
         from fatk.demo_set import write_demo_set
 
         demo = Path(config.data.path) if config.data.path else folders.DEMO_SET
         try:
-            write_demo_set(demo, rate=config.features.rate)
+            write_demo_set(demo, rate=rate)
         except ValueError as error:  # a folder of somebody's, a rate too low for its sounds
             raise DataError(f"demo set: {error}") from None
         config = replace(config, data=replace(config.data, path=str(demo)))
     source = read_source(config.data, config.select.flagged)
     folder = records_folder(config)
     _claim(folder, config)
-    shards = plan(source.clips, config.features.rate, folder)
+    shards = plan(source.clips, rate, folder, encoding)
     missing = [shard for shard in shards if shard.finished() is None]
     if missing:
-        _encode_missing(missing, config.features.rate, folder)
+        _encode_missing(missing, rate, folder, encoding)
     reports = {shard.stem: shard.finished() for shard in shards}
     left_out = [
         {
@@ -211,7 +220,7 @@ def prepare(config: Config, verbose: bool = True) -> Prepared:
     ]
     _judge(left_out, len(source.clips), config)
     seconds = {
-        f"{shard.pool}/{name}": frames / config.features.rate
+        f"{shard.pool}/{name}": frames / rate
         for shard in shards
         if (report := reports[shard.stem])
         for name, frames in report["frames"].items()
@@ -231,10 +240,28 @@ def prepare(config: Config, verbose: bool = True) -> Prepared:
             cli.say(note)
         total = sum(seconds.values()) / 3600
         cli.say(
-            f"{len(seconds)} clips, {total:.2f} h, {len(source.classes)} classes at {config.features.rate} Hz "
+            f"{len(seconds)} clips, {total:.2f} h, {len(source.classes)} classes at {rate} Hz "
             f"in {folder}" + ("" if missing else " (nothing to encode)")
         )
+        if how := _reading(config):
+            cli.say(how)
     return Prepared(source, split, {k: tuple(v) for k, v in by_pool.items()}, seconds, manifest)
+
+
+def _reading(config: Config) -> str:
+    """Which libraries will turn the shards into samples; empty where none is needed for it."""
+    encoding, rate, wanted = config.records.encoding, config.records_rate, config.features.rate
+    if encoding == "pcm16" and rate == wanted:
+        return ""
+    from fatk import runtime
+
+    runtime.quiet_tensorflow()
+    from pipelines import decode
+
+    steps = [] if encoding == "pcm16" else [f"decoded by {decode.decoder()}"]
+    if rate != wanted:
+        steps.append(f"resampled to {wanted} Hz by {decode.resampler()}")
+    return f"{encoding} shards are {' and '.join(steps)} as they are read"
 
 
 def _claim(folder: Path, config: Config) -> None:
@@ -295,8 +322,8 @@ def _manifest(
         "format": FORMAT,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "kind": config.data.kind,
-        "sampling_rate": config.features.rate,
-        "encoding": "pcm16",
+        "sampling_rate": config.records_rate,
+        "encoding": config.records.encoding,
         "clips": len(source.clips),
         "hours": round(sum(seconds.values()) / 3600, 4),
         "classes": list(source.classes),

@@ -68,15 +68,16 @@ def _about(config: Config, prepared: Prepared) -> str:
         f"A set of kind {config.data.kind!r}: {len(prepared.seconds)} clips, {hours:.2f} h, "
         f"{len(prepared.classes)} classes; {sizes}. Images of {features.bands} bands from {features.fmin:g} to "
         f"{features.highest:g} Hz at {features.rate} Hz; the network sees {features.seconds:g} s at a time, "
-        f"format {features.format}. " + " ".join(prepared.source.notes + split.notes)
-    ).rstrip()
+        f"format {features.format}."
+        + "".join(f" Note: {note}" for note in prepared.source.notes + split.notes)
+    )
 
 
 def _write_pictures(folder: Path, sections: "Sequence[Section]") -> None:
     """PNG files; those of an earlier call that are not made any more go."""
     pictures = [picture for section in sections for part in section.parts for picture in part.pictures]
     for picture in pictures:
-        (folder / f"{picture.name}.png").write_bytes(picture.light)
+        (folder / f"{picture.name}.png").write_bytes(picture.png)
     names = {f"{picture.name}.png" for picture in pictures}
     for path in folder.glob("*.png"):
         if path.name not in names and _OURS.fullmatch(path.name):
@@ -93,7 +94,7 @@ def _write_log(folder: Path, sections: "Sequence[Section]") -> None:
             tf.summary.text(section.anchor, f"**{section.title}.** {section.text}", 0)
             for number, part in enumerate(section.parts, 1):
                 for picture in part.pictures:
-                    pixels = tf.io.decode_png(picture.light, channels=3)[None]
+                    pixels = tf.io.decode_png(picture.png, channels=3)[None]
                     tf.summary.image(f"{section.anchor}/{picture.name}", pixels, 0, description=picture.alt)
                 if part.sound:
                     audio, rate = tf.audio.decode_wav(part.sound.wav)

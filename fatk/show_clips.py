@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from fatk.audio import read_pcm
 from fatk.config import Config
 from fatk.prepare import Prepared
-from fatk.show_page import Part, Picture, Section, Sound
-from fatk.show_pictures import render, strips
+from fatk.show_page import Part, Section, Sound
+from fatk.show_pictures import Picture, render, strips
 from pipelines import domain, ops, records
 from pipelines.domain_settings import DomainSettings
 from pipelines.formats import CHANNELS
@@ -100,11 +100,11 @@ class Show:
     @property
     def pictures(self) -> int:
         """How many there are to draw at most."""
-        return 2 * len(self.sounds) + min(_CLEANED, len(self.sounds)) + 5
+        return 2 * len(self.sounds) + min(_CLEANED, len(self.sounds)) + 4
 
     def draw(self, name: str, alt: str, paint: Callable[[], Figure]) -> Picture:
         """One picture, for light and dark screens."""
-        made = Picture(name, alt, render(paint), render(paint, "dark"))
+        made = render(name, alt, paint)
         self.tell()
         return made
 
@@ -121,7 +121,8 @@ def gallery(show: Show) -> Section:
         "gallery",
         "Clips in every format",
         "First the images that the network takes its crops from, their three channels as red, green and blue; "
-        "then the channels themselves. Each channel is scaled to 0..255 over its clip. This config trains on "
+        "then the channels themselves. Each channel is scaled to 0..255 over its clip; black on the right "
+        "fills up a clip that is shorter than what the network sees at a time. This config trains on "
         f"{show.config.features.format}.",
         tuple(_clip(show, number, clip) for number, clip in enumerate(show.sounds, 1)),
     )

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fatk.show_pictures import DOTS
+from fatk.show_pictures import DOTS, Picture
 
 _NATURAL = 84  # screen pixels an inch of a picture at its natural size
 _WIDE = 6.5  # inches from which on a picture scrolls in its frame rather than shrinks with the screen
@@ -49,16 +49,6 @@ th,td{padding:.2rem .7rem .2rem 0;text-align:right;border-bottom:1px solid var(-
 th:first-child{text-align:left}
 thead th{font-weight:600;vertical-align:bottom}
 """
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawing as PNG, for a light and a dark screen."""
-
-    name: str  # of its file, without the suffix
-    alt: str  # what it shows, for who cannot see it
-    light: bytes
-    dark: bytes
 
 
 @dataclass(frozen=True)
@@ -106,7 +96,7 @@ def _data(kind: str, content: bytes) -> str:
 
 def _picture(picture: Picture) -> str:
     """A figure; one that is wide scrolls in its frame, by keys too."""
-    columns, rows = struct.unpack(">II", picture.light[16:24])  # of the PNG's header
+    columns, rows = struct.unpack(">II", picture.png[16:24])  # of the PNG's header
     wide = columns / DOTS > _WIDE
     width, height = (round(size * _NATURAL / DOTS) for size in (columns, rows))
     alt = html.escape(picture.alt)
@@ -115,9 +105,9 @@ def _picture(picture: Picture) -> str:
     natural = f' style="width:{width}px"' if wide else f' style="max-width:{round(1.25 * width)}px"'
     return (
         f'<figure{" class=wide" if wide else ""}><div class="frame"{scrolls}><picture>'
-        f'<source media="(prefers-color-scheme: dark)" srcset="{_data("image/png", picture.dark)}">'
+        f'<source media="(prefers-color-scheme: dark)" srcset="{_data("image/webp", picture.dark)}">'
         f'<img alt="{alt}" width="{width}" height="{height}"{natural} '
-        f'src="{_data("image/png", picture.light)}">'
+        f'src="{_data("image/webp", picture.light)}">'
         f"</picture></div><figcaption>{name}.png</figcaption></figure>"
     )
 

@@ -4,8 +4,10 @@ Sizes follow from what is drawn, so that the names of 80 classes stand beside ea
 """
 
 import io
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib
@@ -13,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
+from PIL import Image
 
 from fatk.pictures import hertz_axis, seconds_per_column
 from pipelines.filterbank import band_edges
@@ -21,7 +24,8 @@ from pipelines.settings import FeatureSettings
 DOTS = 140  # pixels an inch
 _FIT = 5.3  # inches: width of a picture that a phone's screen still shows whole
 _FEW = 25  # classes up to which cells have their numbers written in
-_NAME = 30  # characters of a class name in a line
+_NAME = 32  # characters of a class name in a line
+_PHOTOGRAPHIC = 200_000  # bytes of a PNG file
 _FREQUENCIES = (100, 1000, 2000, 5000, 10000, 20000)  # hertz, below a curve
 
 Theme = Literal["light", "dark"]
@@ -51,17 +55,41 @@ THEMES: dict[Theme, dict[str, Any]] = {
 }
 
 
-def render(paint: Callable[[], Figure], theme: Theme = "light") -> bytes:
-    """A figure in the colours of a theme -> PNG."""
+@dataclass(frozen=True)
+class Picture:
+    """A drawing: PNG, and for the page smaller WebP for a light and a dark screen."""
+
+    name: str  # of its file, without the suffix
+    alt: str  # what it shows, for who cannot see it
+    png: bytes
+    light: bytes
+    dark: bytes
+
+
+def render(name: str, alt: str, paint: Callable[[], Figure]) -> Picture:
+    """Draw one figure in both themes."""
+    light, dark = (_png(paint, theme) for theme in ("light", "dark"))
+    return Picture(name, alt, light, _webp(light), _webp(dark))
+
+
+def _png(paint: Callable[[], Figure], theme: Theme) -> bytes:
     made = io.BytesIO()
-    with matplotlib.rc_context(THEMES[theme]):
+    with matplotlib.rc_context(THEMES[theme]):  # some of them are read only when a figure is saved
         paint().savefig(made, format="png")
+    return made.getvalue()
+
+
+def _webp(png: bytes) -> bytes:
+    """The same, smaller; without loss where it is not of photographic detail, as spectrograms are."""
+    made = io.BytesIO()
+    lossless = len(png) < _PHOTOGRAPHIC
+    Image.open(io.BytesIO(png)).convert("RGB").save(made, "WEBP", lossless=lossless, quality=85)
     return made.getvalue()
 
 
 def folded(name: str, width: int = _NAME) -> str:
     """A long class name -> the same in lines of `width` characters at most where it has a place to break."""
-    words = name.replace("_", "_ ").replace(" (", " (").split(" ")
+    words = re.findall(r"[^_ ]*[_ ]|[^_ ]+", name)
     lines = [""]
     for word in words:
         if lines[-1] and len(lines[-1]) + len(word) > width:
@@ -76,9 +104,15 @@ def shortened(name: str, most: int = 24) -> str:
 
 
 def _new(width: float, height: float, title: str) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle("\n".join(textwrap.wrap(title, int(width * 12), break_long_words=True)))
+    """An empty figure of so many inches, and what more the lines of its title need."""
+    lines = _lines(title, width)
+    figure = Figure(figsize=(width, height + 0.17 * len(lines)), layout="constrained")
+    figure.suptitle("\n".join(lines))
     return figure
+
+
+def _lines(title: str, width: float) -> list[str]:
+    return textwrap.wrap(title, int(width * 11))
 
 
 def strips(images: Mapping[str, np.ndarray], settings: FeatureSettings, seconds: float, title: str) -> Figure:
@@ -86,7 +120,7 @@ def strips(images: Mapping[str, np.ndarray], settings: FeatureSettings, seconds:
 
     Time counts from the clip's own beginning: a short clip is padded on both sides.
     """
-    figure = _new(_FIT, 0.75 + 1.35 * len(images), title)
+    figure = _new(_FIT, 0.55 + 1.35 * len(images), title)
     axes = figure.subplots(len(images), 1, sharex=True, squeeze=False)[:, 0]
     drawn = None
     for axis, (name, image) in zip(axes, images.items(), strict=True):
@@ -94,17 +128,35 @@ def strips(images: Mapping[str, np.ndarray], settings: FeatureSettings, seconds:
         lead = max(settings.shortest / settings.rate - seconds, 0) / 2
         extent = (-lead, image.shape[1] * step - lead, -0.5, image.shape[0] - 0.5)
         shown = axis.imshow(
-            image, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=0, vmax=255
+            image,
+            origin="lower",
+            aspect="auto",
+            extent=extent,
+            cmap="magma",
+            vmin=0,
+            vmax=255,
+            interpolation="nearest" if image.shape[1] < _FIT * DOTS / 2 else "antialiased",
         )
         drawn = shown if image.ndim == 2 else drawn
-        hertz_axis(axis, settings)
-        axis.tick_params(labelsize=7)
+        _hertz_up(axis, settings)
         axis.set_title(name, loc="left")
     axes[-1].set_xlabel("time (s)")
     figure.supylabel("frequency", fontsize=9)
     if drawn is not None:
         figure.colorbar(drawn, ax=list(axes), pad=0.01, aspect=45, label="level, 0 to 255")
     return figure
+
+
+def _hertz_up(axis: Axes, settings: FeatureSettings) -> None:
+    """The vertical axis in hertz, without the ticks that a low strip has no room for."""
+    hertz_axis(axis, settings)
+    axis.tick_params(labelsize=7)
+    rows, labels = axis.get_yticks(), [text.get_text() for text in axis.get_yticklabels()]
+    shown: list[int] = []
+    for number, row in enumerate(rows):  # from the highest down
+        if not shown or rows[shown[-1]] - row >= 0.11 * settings.bands:
+            shown.append(number)
+    axis.set_yticks([rows[number] for number in shown], [labels[number] for number in shown])
 
 
 def _names_down(axis: Axes, names: Sequence[str]) -> None:
@@ -130,7 +182,7 @@ def matrix(
     below = max(map(len, across)) * 0.072
     above = below if rows > 2 * _FEW else 0
     width = max(cell * columns + beside, _FIT)
-    figure = _new(width, max(cell * rows, 1.2) + below + above + 0.8, title)
+    figure = _new(width, max(cell * rows, 1.2) + below + above + 0.6, title)
     axis = figure.subplots()
     cells = LinearSegmentedColormap.from_list("cells", (matplotlib.rcParams["axes.facecolor"], "C0"))
     drawn = axis.imshow(values, aspect="auto", cmap=cells, norm=PowerNorm(0.5, 0, 1))
@@ -154,7 +206,7 @@ def matrix(
 def balance_bars(counts: Mapping[str, np.ndarray], classes: Sequence[str], title: str) -> Figure:
     """{split: (classes,) clips} -> bars, a class a row, a split a column."""
     beside = min(max(map(len, classes)), 40) * 0.072 + 0.3
-    figure = _new(beside + 1.25 * len(counts), 1.1 + 0.17 * max(len(classes), 4), title)
+    figure = _new(beside + 1.25 * len(counts), 0.9 + 0.17 * max(len(classes), 4), title)
     axes = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
     for number, (axis, (split, count)) in enumerate(zip(axes, counts.items(), strict=True)):
         bars = axis.barh(range(len(classes)), count, color=f"C{number % 4}", height=0.75)
@@ -194,7 +246,7 @@ def envelope_curves(
     """{domain: (classes, bands) levels}, {panel's title: its class} -> curves over frequency."""
     across = min(len(panels), 2 if len(panels) <= 12 else 4)
     down = -(-len(panels) // across)
-    figure = _new(_FIT if across <= 2 else 9.6, 1.3 + 1.3 * down, title)
+    figure = Figure(figsize=(_FIT if across <= 2 else 9.6, 1.4 + 1.3 * down), layout="constrained")
     axes = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
     for axis, (name, row) in zip(axes, panels.items(), strict=False):
         for (domain, levels), line in zip(curves.items(), ("-", "-", "--", ":"), strict=False):
@@ -212,5 +264,8 @@ def envelope_curves(
     axes[0].set_ylim(0, None)
     figure.supxlabel("frequency (Hz)", fontsize=9)
     figure.supylabel("mean level, 0 to 255", fontsize=9)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
+    # The legend carries the title: constrained layout would print the one over the other.
+    lines = "\n".join(_lines(title, figure.get_figwidth()))
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=2, fontsize=8, title=lines, title_fontsize=9)
     return figure

@@ -87,7 +87,7 @@ class Board(keras.callbacks.Callback):
 
     def inputs(self, examples: Examples) -> None:
         """A few training clips' whole images in every format, before cropping."""
-        clips = list(_sounds(examples, self.config.log.images).items())
+        clips = list(_sounds(examples, self.config.log.images, self.config.features.rate).items())
         with self.writer.as_default():
             for name, letters in CHANNELS.items():
                 features = replace(self.config.features, format=name)  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ class Board(keras.callbacks.Callback):
         """Validation clips with their sound, true and predicted labels, and a table of values a class."""
         rate = self.config.features.rate
         with self.writer.as_default():
-            for number, (row, pcm) in enumerate(_sounds(examples, self.config.log.clips).items()):
+            for number, (row, pcm) in enumerate(_sounds(examples, self.config.log.clips, rate).items()):
                 truth = words(self.classes, examples.targets[row])
                 told = words(self.classes, chances[row])
                 tf.summary.audio(
@@ -155,14 +155,15 @@ class Board(keras.callbacks.Callback):
         self.writer.close()
 
 
-def _sounds(examples: Examples, count: int) -> dict[int, np.ndarray]:
-    """The first clips of a set, as their shards have them -> {row: (samples,) int16}."""
+def _sounds(examples: Examples, count: int, rate: int) -> dict[int, np.ndarray]:
+    """The first clips of a set, as their shards have them -> {row: (samples,) int16 at `rate` Hz}."""
     rows = {key: row for row, key in enumerate(examples.keys)}
     found: dict[int, np.ndarray] = {}
-    for key, pcm in tf.data.TFRecordDataset(list(examples.shards)).map(records.parse):
+    stored = records.stored(examples.shards)
+    for key, encoded in tf.data.TFRecordDataset(list(examples.shards)).map(stored.split):
         row = rows.get(key.numpy().decode())
         if row is not None:
-            found[row] = pcm.numpy()
+            found[row] = stored.sound(encoded, rate).numpy()
         if len(found) == count:
             break
     return found

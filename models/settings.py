@@ -1,6 +1,7 @@
 """Settings of networks, mixing and optimisation: frozen dataclasses that check themselves."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, ClassVar, Literal
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}  # see pipelines/settings.py
@@ -55,12 +56,15 @@ class MixingSettings:
     def __post_init__(self) -> None:
         """Raise `ValueError` where a value cannot be."""
         _check(
-            (not self.alpha >= 0, f"`alpha` must be at least 0. Received: {self.alpha}."),
+            (not 0 <= self.alpha < inf, f"`alpha` must be finite and at least 0. Received: {self.alpha}."),
             (self.rest < 0, f"`rest` must be at least 0. Received: {self.rest}."),
             (self.views < 1, f"`views` must be at least 1. Received: {self.views}."),
-            (not self.temperature > 0, f"`temperature` must be above 0. Received: {self.temperature}."),
+            (
+                not 0 < self.temperature < inf,
+                f"`temperature` must be finite and above 0. Received: {self.temperature}.",
+            ),
             (not 0 <= self.prior <= 1, f"`prior` must be from 0 to 1. Received: {self.prior}."),
-            (not self.weight >= 0, f"`weight` must be at least 0. Received: {self.weight}."),
+            (not 0 <= self.weight < inf, f"`weight` must be finite and at least 0. Received: {self.weight}."),
             (not 0 <= self.ramp <= 1, f"`ramp` must be from 0 to 1. Received: {self.ramp}."),
         )
 
@@ -80,7 +84,7 @@ class LossSettings:
     def __post_init__(self) -> None:
         """Raise `ValueError` where a value cannot be."""
         _check(
-            (not self.gamma >= 0, f"`gamma` must be at least 0. Received: {self.gamma}."),
+            (not 0 <= self.gamma < inf, f"`gamma` must be finite and at least 0. Received: {self.gamma}."),
             (not 0 < self.q <= 1, f"`q` must be above 0 and at most 1. Received: {self.q}."),
             (
                 not 0 <= self.smoothing < 1,
@@ -92,8 +96,8 @@ class LossSettings:
                 f"Received: {self.smoothing}.",
             ),
             (
-                not self.noisy_weight >= 0,
-                f"`noisy_weight` must be at least 0. Received: {self.noisy_weight}.",
+                not 0 <= self.noisy_weight < inf,
+                f"`noisy_weight` must be finite and at least 0. Received: {self.noisy_weight}.",
             ),
         )
 
@@ -119,12 +123,14 @@ class StageSettings:
 
     def __post_init__(self) -> None:
         """Raise `ValueError` where a value cannot be."""
+        # A wrong rate is one problem, not two.
         first = self.rate if self.first_rate is None else self.first_rate
+        first_wrong = self.first_rate is not None and not 0 < first <= self.rate
         _check(
             (self.epochs < 1, f"`epochs` must be at least 1. Received: {self.epochs}."),
-            (not self.rate > 0, f"`rate` must be above 0. Received: {self.rate}."),
+            (not 0 < self.rate < inf, f"`rate` must be finite and above 0. Received: {self.rate}."),
             (
-                not 0 < first <= max(self.rate, 0),
+                first_wrong,
                 f"`first_rate` must be above 0 and at most `rate`. Received: {first}.",
             ),
         )
@@ -153,12 +159,12 @@ class TrainSettings:
         _check(
             (self.batch < 2, f"`batch` must be at least 2. Received: {self.batch}."),
             (
-                not self.weight_decay >= 0,
-                f"`weight_decay` must be at least 0. Received: {self.weight_decay}.",
+                not 0 <= self.weight_decay < inf,
+                f"`weight_decay` must be finite and at least 0. Received: {self.weight_decay}.",
             ),
             (not 0 < self.beta_2 < 1, f"`beta_2` must be between 0 and 1. Received: {self.beta_2}."),
             (self.groups < 2, f"`groups` must be at least 2. Received: {self.groups}."),
-            (not self.clip >= 0, f"`clip` must be at least 0. Received: {self.clip}."),
+            (not 0 <= self.clip < inf, f"`clip` must be finite and at least 0. Received: {self.clip}."),
             (self.accumulate < 1, f"`accumulate` must be at least 1. Received: {self.accumulate}."),
             (not 0 <= self.ema < 1, f"`ema` must be from 0 to under 1. Received: {self.ema}."),
             (self.shuffle < 1, f"`shuffle` must be at least 1. Received: {self.shuffle}."),

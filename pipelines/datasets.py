@@ -33,8 +33,11 @@ class Examples:
         return len(self.keys)
 
 
-def _joined(shards: tf.data.Dataset, examples: Examples) -> tf.data.Dataset:
-    """Shards -> (row of `examples`, (samples,) int16), the clips that take part only."""
+def _joined(shards: tf.data.Dataset, examples: Examples, rate: int | None = None) -> tf.data.Dataset:
+    """Shards -> (row of `examples`, (samples,) int16 at `rate` Hz), the clips that take part only.
+
+    None: at the rate that the shards have.
+    """
     rows: dict[str, list[int]] = {}
     for row, key in enumerate(examples.keys):
         rows.setdefault(key, []).append(row)
@@ -43,10 +46,14 @@ def _joined(shards: tf.data.Dataset, examples: Examples) -> tf.data.Dataset:
         default_value=-1,
     )
     rows_of = tf.ragged.constant(list(rows.values()), dtype=tf.int32)
+    stored = records.stored(examples.shards)
 
     def join(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        key, pcm = records.parse(record)
-        return found.lookup(key), pcm
+        key, encoded = stored.split(record)
+        return found.lookup(key), encoded
+
+    def sound(place: tf.Tensor, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return place, stored.sound(encoded, rate)
 
     joined = (
         shards.interleave(
@@ -57,6 +64,7 @@ def _joined(shards: tf.data.Dataset, examples: Examples) -> tf.data.Dataset:
         )
         .map(join, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .filter(lambda place, _: place >= 0)
+        .map(sound, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     )
     if len(rows) == len(examples):
         return joined
@@ -127,7 +135,7 @@ def training(
         files = tf.gather(tf.constant(examples.shards), tf.argsort(draws))
         skipped = tf.where(epoch == first_epoch, first_batch * feed.batch, 0)
         return (
-            _joined(tf.data.Dataset.from_tensor_slices(files), examples)
+            _joined(tf.data.Dataset.from_tensor_slices(files), examples, features.rate)
             .shuffle(feed.shuffle, seed=tf.cast(order[0], tf.int64), reshuffle_each_iteration=False)
             .take(steps * feed.batch)
             .enumerate()
@@ -191,7 +199,7 @@ def evaluation(
         return made | {"row": filled(batch["row"], -1)} if with_rows else made
 
     return (
-        _joined(tf.data.Dataset.from_tensor_slices(list(examples.shards)), examples)
+        _joined(tf.data.Dataset.from_tensor_slices(list(examples.shards)), examples, features.rate)
         .map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(feed.batch)
         .map(fill)

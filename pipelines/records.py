@@ -1,24 +1,40 @@
-"""Clips in TFRecord shards: 16-bit PCM under a key. Labels are joined when they are read.
+"""Clips in TFRecord shards: 16-bit sound under a key. Labels are joined when they are read.
 
 A shard holds sound only, because tables change far more often than recordings: labels, folds and splits are
-looked up by key in the feed, so a changed table costs nothing here.
+looked up by key in the feed, so a changed table costs nothing here. How the sound is encoded, and at what
+rate, a shard says itself.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-_FEATURES = {
-    "key": tf.io.FixedLenFeature([], tf.string),
-    "pcm": tf.io.FixedLenFeature([], tf.string),
-}
+from pipelines.decode import decode, resample
+from pipelines.settings import Encoding
+
+# Where a record keeps its sound; the name of the field is all that tells the encoding.
+_FIELDS: dict[Encoding, str] = {"pcm16": "pcm", "flac": "flac", "vorbis": "vorbis"}
 
 
-def example(key: str, pcm: np.ndarray, rate: int, source: str = "", license: str = "") -> bytes:
-    """One record: (samples,) int16 at `rate` Hz under a key, with what the table says of its origin."""
+def example(
+    key: str,
+    sound: np.ndarray | bytes,
+    rate: int,
+    source: str = "",
+    license: str = "",
+    encoding: Encoding = "pcm16",
+) -> bytes:
+    """One record: sound at `rate` Hz under a key, with what the table says of its origin.
+
+    `sound` is (samples,) int16, or the bytes of a mono FLAC or Ogg Vorbis file where `encoding` says so.
+    """
+    if isinstance(sound, bytes) == (encoding == "pcm16"):
+        raise ValueError(f"`sound` must be samples for pcm16, bytes for others. Received: {encoding!r}.")
+    encoded = sound if isinstance(sound, bytes) else sound.astype("<i2").tobytes()
 
     def text(value: str) -> tf.train.Feature:
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
@@ -30,7 +46,7 @@ def example(key: str, pcm: np.ndarray, rate: int, source: str = "", license: str
                 "source": text(source),
                 "license": text(license),
                 "rate": tf.train.Feature(int64_list=tf.train.Int64List(value=[rate])),
-                "pcm": tf.train.Feature(bytes_list=tf.train.BytesList(value=[pcm.astype("<i2").tobytes()])),
+                _FIELDS[encoding]: tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded])),
             }
         )
     )
@@ -47,10 +63,51 @@ def write_shard(path: Path, records: Iterable[bytes]) -> int:
     return path.stat().st_size
 
 
+@dataclass(frozen=True)
+class Stored:
+    """How sound lies in the shards of one set, which are all alike."""
+
+    encoding: Encoding
+    rate: int | None  # Hz; None: there is no record that tells
+
+    def split(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """() serialised record -> (() key, () sound as it is encoded)."""
+        field = _FIELDS[self.encoding]
+        wanted = {name: tf.io.FixedLenFeature([], tf.string) for name in ("key", field)}
+        fields = tf.io.parse_single_example(record, wanted)
+        return fields["key"], fields[field]
+
+    def sound(self, encoded: tf.Tensor, rate: int | None = None) -> tf.Tensor:
+        """() sound as it is encoded -> (samples,) int16 at `rate` Hz; None: at the shards' own rate."""
+        pcm = decode(encoded, self.encoding)
+        return pcm if rate is None or self.rate is None else resample(pcm, self.rate, rate)
+
+    def parse(self, record: tf.Tensor, rate: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """() serialised record -> (() key, (samples,) int16 at `rate` Hz; None: at the shards' own rate)."""
+        key, encoded = self.split(record)
+        return key, self.sound(encoded, rate)
+
+
 def parse(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """() serialised record -> (() key, (samples,) int16)."""
-    fields = tf.io.parse_single_example(record, _FEATURES)
-    return fields["key"], tf.io.decode_raw(fields["pcm"], tf.int16)
+    """() serialised record of PCM -> (() key, (samples,) int16)."""
+    return Stored("pcm16", None).parse(record)
+
+
+def stored(shards: Sequence[str]) -> Stored:
+    """How sound lies in the shards of a set, as the first record tells.
+
+    A shard that cannot be read is passed over: whoever reads all of it will say so.
+    """
+    with tf.init_scope():  # a dataset of datasets asks from within a graph
+        for shard in shards:
+            try:
+                for record in tf.data.TFRecordDataset(shard).take(1).as_numpy_iterator():
+                    fields = tf.train.Example.FromString(record).features.feature
+                    encodings = (encoding for encoding, name in _FIELDS.items() if name in fields)
+                    return Stored(next(encodings), fields["rate"].int64_list.value[0])
+            except tf.errors.OpError:
+                continue
+    return Stored("pcm16", None)
 
 
 def to_float(pcm: tf.Tensor) -> tf.Tensor:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 Kind = Literal["csv", "folders", "fat2019", "fsd50k", "esc50", "esc10", "fsdnoisy18k", "demo"]
 Format = Literal["APD", "APX", "AAA", "AAP"]
+Encoding = Literal["pcm16", "flac", "vorbis"]
 
 # fatk/config.py validates these with pydantic, which drops unknown keys of standard dataclasses in silence
 # unless the class says otherwise.
@@ -79,6 +80,31 @@ class DataSettings:
         problems.least("valid_per_class", self.valid_per_class, 1)
         problems.between("unreadable", self.unreadable, 0, 1)
         problems.raise_any()
+
+
+@dataclass(frozen=True)
+class RecordSettings:
+    """How sound lies in the shards."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    encoding: Encoding = "pcm16"  # flac: half of the disk or less, to the bit; vorbis: a tenth, with losses
+    rate: int | None = None  # Hz of the shards, resampled whenever they are read; None: features.rate
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where a value cannot be."""
+        problems = Problems()
+        if self.rate is not None:
+            problems.between("rate", self.rate, 1000, 384000)
+        problems.raise_any()
+
+    def unfit(self, rate: int) -> str:
+        """What keeps the encoding from shards of `rate` Hz, in words; nothing where it does not."""
+        if self.encoding == "vorbis" and rate > 192000:
+            return f"`records.encoding` = 'vorbis' takes at most 192000 Hz. Received: {rate}."
+        if self.encoding == "flac" and rate > 65535 and rate % 10:
+            return f"`records.encoding` = 'flac' takes rates over 65535 Hz in tens only. Received: {rate}."
+        return ""
 
 
 @dataclass(frozen=True)

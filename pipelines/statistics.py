@@ -85,7 +85,7 @@ def measure(
         return row, *domain.moments(ops, picture, letters)
 
     feed = (
-        datasets._joined(tf.data.Dataset.from_tensor_slices(list(examples.shards)), examples)
+        datasets._joined(tf.data.Dataset.from_tensor_slices(list(examples.shards)), examples, features.rate)
         .map(of_clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(_BATCH)
     )
