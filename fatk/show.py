@@ -38,7 +38,8 @@ def show(config: Config, count: int, tensorboard: bool = False) -> Path:
         show_sets.balance,
         show_clips.background,
     )
-    with cli.progress("drawing", made.pictures, "pictures") as made.tell:
+    with cli.progress("drawing", made.pictures, "pictures") as advance:
+        made.tell = advance
         sections = [way(made) for way in ways]
     made.tell = lambda: None  # the pass over the set has a bar of its own
     sections.insert(-1, show_sets.envelopes(made))

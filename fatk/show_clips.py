@@ -23,7 +23,7 @@ from pipelines.formats import CHANNELS
 from pipelines.settings import FeatureSettings
 from pipelines.sources import CURATED, NOISY, Clip
 
-_HEARD = 5  # seconds of a clip that its player has
+_HEARD = 5  # seconds of a clip that its player has at most
 _CLEANED = 3  # clips whose background is subtracted
 _MEANINGS = {"A": "amplitude", "P": "phase", "D": "delta", "X": "amplitude x phase"}
 _WAYS = {
@@ -99,8 +99,8 @@ class Show:
 
     @property
     def pictures(self) -> int:
-        """How many there are to draw at most."""
-        return 2 * len(self.sounds) + min(_CLEANED, len(self.sounds)) + 4
+        """How many there are to draw, but for the envelopes."""
+        return 2 * len(self.sounds) + min(_CLEANED, len(self.sounds)) + (4 if self.curated else 3)
 
     def draw(self, name: str, alt: str, paint: Callable[[], Figure]) -> Picture:
         """One picture, for light and dark screens."""
@@ -146,7 +146,7 @@ def _clip(show: Show, number: int, clip: Clip) -> Part:
     labels = names_of(clip.labels)
     title = f"{clip.key}: {labels}"
     what = f"of {clip.key}, {seconds:.2f} s, labelled {labels}. Time in seconds, frequency in hertz."
-    cut = f", of which the first {_HEARD} s are played" if seconds > _HEARD else ""
+    cut = f", of which the first {_HEARD} s are played" if seconds > _HEARD + 0.01 else ""
     return Part(
         title,
         f"{seconds:.2f} s{cut}. {clip.license}".rstrip(),

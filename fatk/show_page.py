@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from fatk.show_pictures import DOTS, Picture
 
 _NATURAL = 84  # screen pixels an inch of a picture at its natural size
-_WIDE = 6.5  # inches from which on a picture scrolls in its frame rather than shrinks with the screen
+_SHRINKS = 5.5  # inches up to which a picture shrinks with the screen; a larger one scrolls in its frame
+_WIDE = 6.5  # inches from which on a picture has a row of its own
 
 _STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#57606a;--line:#d0d7de;--card:#f6f8fa;
@@ -39,7 +40,7 @@ figcaption{color:var(--soft);font-size:.8rem}
 .frame{overflow-x:auto;background:var(--paper);border-radius:.3rem}
 img{display:block;width:100%;height:auto;margin:0 auto}
 .wide{grid-column:1/-1}
-.wide img{max-width:none}
+.wide img{width:auto}
 audio{display:block;width:100%;max-width:34rem;margin:.3rem 0 .6rem}
 details{margin:.6rem 0}
 summary{cursor:pointer;padding:.35rem 0}
@@ -97,16 +98,17 @@ def _data(kind: str, content: bytes) -> str:
 def _picture(picture: Picture) -> str:
     """A figure; one that is wide scrolls in its frame, by keys too."""
     columns, rows = struct.unpack(">II", picture.png[16:24])  # of the PNG's header
-    wide = columns / DOTS > _WIDE
     width, height = (round(size * _NATURAL / DOTS) for size in (columns, rows))
+    most = round(1.25 * width)
     alt = html.escape(picture.alt)
     name = html.escape(picture.name)
-    scrolls = f' tabindex="0" role="region" aria-label="{name}, scrolls sideways"' if wide else ""
-    natural = f' style="width:{width}px"' if wide else f' style="max-width:{round(1.25 * width)}px"'
+    scrolls, least = "", 0
+    if columns / DOTS > _SHRINKS:
+        scrolls, least = f' tabindex="0" role="region" aria-label="{name}, scrolls sideways"', width
     return (
-        f'<figure{" class=wide" if wide else ""}><div class="frame"{scrolls}><picture>'
+        f'<figure{" class=wide" if columns / DOTS > _WIDE else ""}><div class="frame"{scrolls}><picture>'
         f'<source media="(prefers-color-scheme: dark)" srcset="{_data("image/webp", picture.dark)}">'
-        f'<img alt="{alt}" width="{width}" height="{height}"{natural} '
+        f'<img alt="{alt}" width="{width}" height="{height}" style="min-width:{least}px;max-width:{most}px" '
         f'src="{_data("image/webp", picture.light)}">'
         f"</picture></div><figcaption>{name}.png</figcaption></figure>"
     )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ from pipelines.filterbank import band_edges
 from pipelines.settings import FeatureSettings
 
 DOTS = 140  # pixels an inch
-_FIT = 5.3  # inches: width of a picture that a phone's screen still shows whole
+_FIT = 5.0  # inches: width of a picture that a phone's screen still shows whole
 _FEW = 25  # classes up to which cells have their numbers written in
 _NAME = 32  # characters of a class name in a line
 _PHOTOGRAPHIC = 200_000  # bytes of a PNG file
@@ -31,7 +32,7 @@ _FREQUENCIES = (100, 1000, 2000, 5000, 10000, 20000)  # hertz, below a curve
 Theme = Literal["light", "dark"]
 
 
-def _theme(paper: str, ink: str, faint: str, *colours: str) -> dict[str, Any]:
+def _theme(paper: str, ink: str, faint: str, *colours: str) -> Any:
     """Matplotlib's settings for a screen."""
     inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     return dict.fromkeys(inked, ink) | {
@@ -40,7 +41,7 @@ def _theme(paper: str, ink: str, faint: str, *colours: str) -> dict[str, Any]:
         "legend.facecolor": paper,
         "legend.edgecolor": faint,
         "grid.color": faint,
-        "axes.prop_cycle": matplotlib.cycler(color=colours),
+        "axes.prop_cycle": cycler(color=colours),
         "font.size": 9,
         "axes.titlesize": 9,
         "figure.titlesize": 10,
@@ -49,7 +50,7 @@ def _theme(paper: str, ink: str, faint: str, *colours: str) -> dict[str, Any]:
     }
 
 
-THEMES: dict[Theme, dict[str, Any]] = {
+THEMES: dict[Theme, Any] = {
     "light": _theme("#ffffff", "#1b1f24", "#d0d7de", "#0072b2", "#d55e00", "#00805c", "#a8508a"),
     "dark": _theme("#0f1318", "#e6e9ed", "#343c47", "#56b4e9", "#ff8c42", "#2fc79a", "#e08fc0"),
 }
@@ -150,11 +151,11 @@ def strips(images: Mapping[str, np.ndarray], settings: FeatureSettings, seconds:
 def _hertz_up(axis: Axes, settings: FeatureSettings) -> None:
     """The vertical axis in hertz, without the ticks that a low strip has no room for."""
     hertz_axis(axis, settings)
-    axis.tick_params(labelsize=7)
+    axis.tick_params(labelsize=8)
     rows, labels = axis.get_yticks(), [text.get_text() for text in axis.get_yticklabels()]
     shown: list[int] = []
     for number, row in enumerate(rows):  # from the highest down
-        if not shown or rows[shown[-1]] - row >= 0.11 * settings.bands:
+        if not shown or rows[shown[-1]] - row >= 0.12 * settings.bands:
             shown.append(number)
     axis.set_yticks([rows[number] for number in shown], [labels[number] for number in shown])
 
@@ -195,9 +196,9 @@ def matrix(
     axis.tick_params(which="minor", length=0)
     axis.grid(which="minor", linewidth=0.5)
     if texts is not None:
-        colours = drawn.cmap(drawn.norm(values))[..., :3] @ (0.2126, 0.7152, 0.0722)
+        light = drawn.to_rgba(values)[..., :3] @ (0.2126, 0.7152, 0.0722)  # roughly what the eye sees
         for (row, column), text in np.ndenumerate(texts):
-            colour = "#000000" if colours[row, column] > 0.45 else "#ffffff"
+            colour = "#000000" if light[row, column] > 0.45 else "#ffffff"
             axis.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
     figure.colorbar(drawn, ax=axis, pad=0.01, aspect=40, shrink=min(1, 5 / (cell * rows)), label=meaning)
     return figure
@@ -214,7 +215,7 @@ def balance_bars(counts: Mapping[str, np.ndarray], classes: Sequence[str], title
         axis.set_xlim(0, 1.3 * max(count.max(), 1))
         axis.set_title(split, fontsize=8)
         axis.set_xlabel("clips")
-        axis.locator_params(axis="x", nbins=3, integer=True)
+        axis.set_xticks([0, max(int(count.max()), 1)])
         axis.tick_params(axis="x", labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
     _names_down(axes[0], classes)
