@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TFIO := .venv-tfio
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test quick lint types bench constraints clean
+.PHONY: help demo test test-tfio quick lint types bench constraints clean
 
 help:
 	@echo "make demo    install, train on the embedded set, score, export (a few minutes on a CPU)"
 	@echo "make test    install, then lint, types and all tests"
+	@echo "make test-tfio  the same shards through tensorflow-io, in an environment of its own (.venv-tfio)"
 	@echo "make quick   the tests without the whole-process ones"
 	@echo "make bench   install PyTorch, run every benchmark, write benchmarks/RESULTS.md"
 	@echo "make clean   delete environments and caches; runs and records stay"
@@ -37,6 +39,17 @@ types: $(VENV)/stamp-dev
 
 test: lint types
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# Older packages by necessity, so apart from the rest: see requirements-tfio.txt.
+$(TFIO)/stamp: requirements-tfio.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 12) else \
+	  f"tensorflow-io needs Python 3.11 or 3.12; this is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 test-tfio")'
+	@test -d $(TFIO) || $(PYTHON) -m venv $(TFIO)
+	$(TFIO)/bin/pip install --quiet --no-compile --disable-pip-version-check -r requirements-tfio.txt
+	@touch $@
+
+test-tfio: $(TFIO)/stamp
+	$(TFIO)/bin/python -m pytest -p no:cacheprovider tests_tfio
 
 quick: $(VENV)/stamp-dev
 	$(BIN)/pytest -m "not slow"

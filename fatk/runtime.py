@@ -67,6 +67,8 @@ def start(config: Config) -> None:
     if keras.backend.backend() == "jax":
         import jax
 
+        # What 0.5.3 reads back from its cache answers NaN on the CPU; 0.10 is what kept runs were tried with.
+        jax.config.update("jax_enable_compilation_cache", jax.__version_info__ >= (0, 10))
         folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "fatk" / "jax"))
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)

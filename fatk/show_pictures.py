@@ -25,8 +25,8 @@ from pipelines.settings import FeatureSettings
 DOTS = 140  # pixels an inch
 _FIT = 5.0  # inches: width of a picture that a phone's screen still shows whole
 _FEW = 25  # classes up to which cells have their numbers written in
-_NAME = 32  # characters of a class name in a line
-_PHOTOGRAPHIC = 200_000  # bytes of a PNG file
+_NAME = 32  # characters of a class name in a line over curves
+_LONGEST = 60  # characters of a name beside a row or under a column
 _FREQUENCIES = (100, 1000, 2000, 5000, 10000, 20000)  # hertz, below a curve
 
 Theme = Literal["light", "dark"]
@@ -81,11 +81,14 @@ def _png(paint: Callable[[], Figure], theme: Theme) -> bytes:
 
 
 def _webp(png: bytes) -> bytes:
-    """The same, smaller; without loss where it is not of photographic detail, as spectrograms are."""
-    made = io.BytesIO()
-    lossless = len(png) < _PHOTOGRAPHIC
-    Image.open(io.BytesIO(png)).convert("RGB").save(made, "WEBP", lossless=lossless, quality=85)
-    return made.getvalue()
+    """The same, smaller: without loss, or as a photograph where that is smaller still."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    made = []
+    for lossless in (True, False):
+        file = io.BytesIO()
+        picture.save(file, "WEBP", lossless=lossless, quality=85)
+        made.append(file.getvalue())
+    return min(made, key=len)
 
 
 def folded(name: str, width: int = _NAME) -> str:
@@ -100,7 +103,7 @@ def folded(name: str, width: int = _NAME) -> str:
 
 
 def shortened(name: str, most: int = 24) -> str:
-    """A long file name -> its beginning and its end."""
+    """A long name -> its beginning and its end."""
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most - most // 2) :]}"
 
 
@@ -126,7 +129,7 @@ def strips(images: Mapping[str, np.ndarray], settings: FeatureSettings, seconds:
     drawn = None
     for axis, (name, image) in zip(axes, images.items(), strict=True):
         step = seconds_per_column(image, settings)
-        lead = max(settings.shortest / settings.rate - seconds, 0) / 2
+        lead = 0 * max(settings.shortest / settings.rate - seconds, 0) / 2
         extent = (-lead, image.shape[1] * step - lead, -0.5, image.shape[0] - 0.5)
         shown = axis.imshow(
             image,
@@ -160,8 +163,13 @@ def _hertz_up(axis: Axes, settings: FeatureSettings) -> None:
     axis.set_yticks([rows[number] for number in shown], [labels[number] for number in shown])
 
 
+def _room(names: Sequence[str]) -> float:
+    """Inches that the longest name takes."""
+    return 0.072 * min(max(map(len, names)), _LONGEST)
+
+
 def _names_down(axis: Axes, names: Sequence[str]) -> None:
-    axis.set_yticks(range(len(names)), [folded(name, 40) for name in names])
+    axis.set_yticks(range(len(names)), [shortened(name, _LONGEST) for name in names])
     axis.tick_params(axis="y", length=0, labelsize=8 if len(names) <= _FEW else 7)
 
 
@@ -179,8 +187,7 @@ def matrix(
     """
     rows, columns = values.shape
     cell = 0.25 if texts is not None else 0.165
-    beside = min(max(map(len, down)), 40) * 0.072 + 0.9
-    below = max(map(len, across)) * 0.072
+    beside, below = _room(down) + 0.9, _room(across)
     above = below if rows > 2 * _FEW else 0
     width = max(cell * columns + beside, _FIT)
     figure = _new(width, max(cell * rows, 1.2) + below + above + 0.6, title)
@@ -188,13 +195,12 @@ def matrix(
     cells = LinearSegmentedColormap.from_list("cells", (matplotlib.rcParams["axes.facecolor"], "C0"))
     drawn = axis.imshow(values, aspect="auto", cmap=cells, norm=PowerNorm(0.5, 0, 1))
     _names_down(axis, down)
-    axis.set_xticks(range(columns), across, rotation=90)
+    axis.set_xticks(range(columns), [shortened(name, _LONGEST) for name in across], rotation=90)
     axis.tick_params(axis="x", length=0, labelsize=8 if columns <= _FEW else 7, labeltop=above > 0)
     axis.tick_params(axis="x", top=False)
-    for step, edge in ((axis.set_xticks, columns), (axis.set_yticks, rows)):
-        step(np.arange(edge + 1) - 0.5, minor=True)
-    axis.tick_params(which="minor", length=0)
-    axis.grid(which="minor", linewidth=0.5)
+    lines = {"colors": matplotlib.rcParams["grid.color"], "linewidth": 0.5}
+    axis.vlines(np.arange(1, columns) - 0.5, -0.5, rows - 0.5, **lines)
+    axis.hlines(np.arange(1, rows) - 0.5, -0.5, columns - 0.5, **lines)
     if texts is not None:
         light = drawn.to_rgba(values)[..., :3] @ (0.2126, 0.7152, 0.0722)  # roughly what the eye sees
         for (row, column), text in np.ndenumerate(texts):
@@ -206,8 +212,7 @@ def matrix(
 
 def balance_bars(counts: Mapping[str, np.ndarray], classes: Sequence[str], title: str) -> Figure:
     """{split: (classes,) clips} -> bars, a class a row, a split a column."""
-    beside = min(max(map(len, classes)), 40) * 0.072 + 0.3
-    figure = _new(beside + 1.25 * len(counts), 0.9 + 0.17 * max(len(classes), 4), title)
+    figure = _new(_room(classes) + 0.3 + 1.25 * len(counts), 0.9 + 0.17 * max(len(classes), 4), title)
     axes = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
     for number, (axis, (split, count)) in enumerate(zip(axes, counts.items(), strict=True)):
         bars = axis.barh(range(len(classes)), count, color=f"C{number % 4}", height=0.75)

@@ -81,7 +81,7 @@ def resample(pcm: tf.Tensor, rate: int, wanted: int) -> tf.Tensor:
         return tf.ensure_shape(tf.numpy_function(by_soxr, [pcm], tf.int16, stateful=False), [None])
     # Its filter answers late by half of its taps, which are counted in eights at the higher rate: silence is
     # put at the end, to push the last samples out, and as much is cut from the beginning.
-    taps = _TAPS if rate <= wanted else -(-_TAPS * rate // wanted // 8) * 8
+    taps = _TAPS if rate <= wanted else -(-(_TAPS * rate // wanted) // 8) * 8
     delay = round(taps / 2 * wanted / rate)
     samples = tf.shape(pcm, tf.int64)[0]
     length = tf.maximum((2 * samples * wanted + rate) // (2 * rate), 1)

@@ -49,7 +49,7 @@ def test_the_sizes_that_the_reference_trained_with() -> None:
     assert torch_sizes((160, 160)) == [(38, 79), (34, 77), (32, 36), (7, 8)]
 
 
-@pytest.mark.parametrize("size", [(64, 64), (96, 96), (128, 128), (160, 160), (224, 224), (96, 191)])
+@pytest.mark.parametrize("size", [(64, 64), (160, 160), (96, 191)])
 def test_every_block_of_specgram_has_torchs_size(size: tuple[int, int]) -> None:
     network = networks.build(SPECGRAM, (*size, 3), 80)
     for number, ((filters, *_), wanted) in enumerate(zip(REFERENCE, torch_sizes(size), strict=True), 1):
@@ -98,7 +98,7 @@ def test_one_block_computes_conv_pool_norm_relu(specgram_64: keras.Model) -> Non
         np.testing.assert_allclose(made[row, column], wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", range(16, 64, 4))
+@pytest.mark.parametrize("size", [16, 24, 40, 52, 54, 56])
 def test_a_too_small_image_is_one_line(size: int) -> None:
     fits = all(n > 0 for sizes in torch_sizes((size, size)) for n in sizes)
     if fits:
@@ -125,11 +125,10 @@ def test_half_precision_ends_in_float32(precision: str) -> None:
     twin.set_weights(network.get_weights())
     if precision == "bfloat16":
         image = np.random.default_rng(0).random((1, 64, 64, 3)).astype(np.float32)
-        made, wanted = network(image, training=False), twin(image, training=False)
-        assert keras.backend.standardize_dtype(made.dtype) == "float32"
-        np.testing.assert_allclose(
-            keras.ops.convert_to_numpy(made), keras.ops.convert_to_numpy(wanted), atol=0.1
-        )
+        made, wanted = network.predict_on_batch(image), twin.predict_on_batch(image)
+        assert made.dtype == np.float32
+        np.testing.assert_allclose(made, wanted, atol=0.1)
+        assert not np.array_equal(made, wanted)
 
 
 def test_the_policy_is_as_before_when_building_fails() -> None:

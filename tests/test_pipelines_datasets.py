@@ -241,6 +241,17 @@ def test_clips_that_are_not_asked_for_are_left_out(examples: Examples) -> None:
     assert sorted(batch["row"]) == [-1, -1, 0, 1, 2]
 
 
+def test_a_clip_that_stands_in_several_rows_is_used_for_each(examples: Examples) -> None:
+    keys = (examples.keys[3], examples.keys[9], examples.keys[3])
+    rows = Examples(keys, np.eye(3, dtype=np.float32), examples.shards)
+    (batch,) = datasets.evaluation(rows, FEATURES, FEED, with_rows=True).as_numpy_iterator()
+    image = dict(zip(batch["row"], batch["image"], strict=True))
+    assert sorted(batch["row"]) == [-1, -1, 0, 1, 2]
+    np.testing.assert_array_equal(image[0], image[2])
+    (trained,) = draw(rows, 1, FeedSettings(batch=3, shuffle=6))
+    assert sorted(clips_of([trained])) == [0, 1, 2]
+
+
 # --- images ----------------------------------------------------------------------------------------------------
 
 

@@ -315,6 +315,16 @@ def test_delta_of_a_ramp_is_its_slope() -> None:
     np.testing.assert_allclose(features.delta(ops, ramp).numpy(), 0.25, rtol=1e-6)
 
 
+@pytest.mark.parametrize("words", [ops, keras.ops], ids=["tensorflow", "keras"])
+def test_an_empty_bin_has_no_phase_whatever_the_sign_of_its_zeros(words: Any) -> None:
+    settings = FeatureSettings(rate=8000, bands=16)
+    for real, imaginary in ((-0.0, -0.0), (-0.0, 0.0), (0.0, -0.0)):
+        parts = [words.cast(np.full((20, 161), value), "float32") for value in (real, imaginary)]
+        assert not np.asarray(features.phase(words, parts, 10000, settings)).any()
+    half = [words.cast(np.full((20, 161), value), "float32") for value in (-1.0, 0.0)]
+    assert np.asarray(features.phase(words, half, 10000, settings)).all()
+
+
 def test_decibels_stop_80_under_the_maximum_and_at_the_floor() -> None:
     power = tf.constant([[[1.0, 1e-3, 1e-9]], [[1e-4, 1e-11, 0.0]]])
     expected = [[[0, -30, -80]], [[-40, -100, -100]]]

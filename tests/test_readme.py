@@ -55,7 +55,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def commands() -> list[str]:
     """Lines of the shell blocks that run fatk."""
-    return [line for block in blocks("sh") for line in block.splitlines() if line.startswith("python -m fatk.")]
+    return [
+        line for block in blocks("sh") for line in block.splitlines() if line.startswith("python -m fatk.")
+    ]
 
 
 def test_there_are_commands_to_run() -> None:
