@@ -129,7 +129,7 @@ def strips(images: Mapping[str, np.ndarray], settings: FeatureSettings, seconds:
     drawn = None
     for axis, (name, image) in zip(axes, images.items(), strict=True):
         step = seconds_per_column(image, settings)
-        lead = 0 * max(settings.shortest / settings.rate - seconds, 0) / 2
+        lead = max(settings.shortest / settings.rate - seconds, 0) / 2
         extent = (-lead, image.shape[1] * step - lead, -0.5, image.shape[0] - 0.5)
         shown = axis.imshow(
             image,

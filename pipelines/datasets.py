@@ -127,8 +127,8 @@ def training(
     seed = tf.constant([feed.seed, feed.seed ^ 0x5EED], tf.int32)
 
     def epoch_clips(epoch: tf.Tensor) -> tf.data.Dataset:
-        # The seed of this function's graph alone, which `shuffle` mixes into the one that it is given.
-        tf.random.set_seed(feed.seed)
+        # The seed of this function's graph alone: `shuffle` mixes it into its own, and takes no 0.
+        tf.random.set_seed(feed.seed % tf.int32.max or 1)
         own = tf.random.fold_in(seed, epoch)
         order = tf.random.fold_in(own, _ORDER)
         draws = tf.random.stateless_uniform([len(examples.shards)], order)

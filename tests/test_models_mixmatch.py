@@ -199,14 +199,19 @@ def test_what_cannot_be_is_refused(given: dict, message: str) -> None:
 # Two moons as pictures: a point is a bump on a small image, and a clip is such an image. As with sounds, adding
 # two images puts both in the picture; in the plane of the points themselves it would not.
 _GRID = np.stack(np.meshgrid(np.linspace(-1.4, 2.4, 12), np.linspace(-1.1, 1.1, 12), indexing="ij"), -1)
+_STEPS, _BATCH = 500, 16
 
 
-def moons(count: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """-> (count, 2) points on two half circles that reach into each other, (count, 2) which of them."""
-    angle, side = draw.uniform(0, np.pi, count), draw.integers(0, 2, count)
-    turned = 1 - 2 * side
-    points = np.stack([np.cos(angle) + side, turned * np.sin(angle) + 0.5 * side - 0.25], 1)
-    return points + draw.normal(0, 0.1, points.shape), np.eye(2, dtype=np.float32)[side]
+def moons(along: np.ndarray, side: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of the way and moons 0 and 1 -> (count, 2) points of half circles that face each other, (count, 2)."""
+    angle, turned = np.pi * along, 1 - 2 * side
+    points = np.stack([np.cos(angle) + side, turned * (np.sin(angle) - 0.15)], 1)
+    return points + draw.normal(0, 0.07, points.shape), np.eye(2, dtype=np.float32)[side]
+
+
+def some(count: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """-> points anywhere on the moons and their labels."""
+    return moons(draw.uniform(0, 1, count), draw.integers(0, 2, count), draw)
 
 
 def pictures(points: np.ndarray, draw: np.random.Generator, jitter: float = 0.15) -> np.ndarray:
@@ -226,7 +231,7 @@ class Student(keras.Model):
             x = keras.layers.Dense(64, "relu")(x)
         self.network = keras.Model(image, keras.layers.Dense(2)(x))
         self.mixing = mixing
-        self.teacher = Average(self.network, 0.99) if teach else None
+        self.teacher = Average(self.network, 0.95) if teach else None
         self.built = True
 
     def call(self, inputs, training=False):
@@ -248,22 +253,22 @@ class Student(keras.Model):
         return mixmatch.loss(each, *parts)
 
 
-def error(kind: str, seed: int, steps: int = 500) -> float:
-    """-> share of 1000 new points on the wrong moon, after training with four labels a moon."""
+def error(kind: str, seed: int) -> float:
+    """-> share of 1000 new points on the wrong moon, after training with two labels a moon."""
     keras.utils.set_random_seed(seed)
     draw = np.random.default_rng(seed)
-    points, labels = moons(1000, draw)
-    known = np.concatenate([np.flatnonzero(labels[:, side])[:4] for side in (0, 1)])
-    rows, others = draw.choice(known, steps * 16), draw.integers(0, len(points), steps * 16)
-    feed = {"image": pictures(points[rows], draw), "target": labels[rows]}
+    known, labels = moons(np.array([0.25, 0.75, 0.25, 0.75]), np.array([0, 0, 1, 1]), draw)
+    others, _ = some(1000, draw)
+    rows, strangers = draw.choice(4, _STEPS * _BATCH), draw.integers(0, 1000, _STEPS * _BATCH)
+    feed = {"image": pictures(known[rows], draw), "target": labels[rows]}
     mixing = None
     if kind != "supervised":
         mixing = MixMatch(0.75, weight=10.0, ramp=200, seed=seed)
-        feed["unlabelled_image"] = pictures(points[others][:, None].repeat(2, 1), draw)
+        feed["unlabelled_image"] = pictures(others[strangers][:, None].repeat(2, 1), draw)
     model = Student(mixing, teach=kind == "teacher")
     model.compile(keras.optimizers.Adam(3e-3))
-    model.fit(feed, batch_size=16, shuffle=False, verbose=0)
-    new, truth = moons(1000, np.random.default_rng(99))
+    model.fit(feed, batch_size=_BATCH, shuffle=False, verbose=0)
+    new, truth = some(1000, np.random.default_rng(99))
     logits = array(model.network(pictures(new, draw, 0.0)))
     return float((logits.argmax(1) != truth.argmax(1)).mean())
 
@@ -271,9 +276,7 @@ def error(kind: str, seed: int, steps: int = 500) -> float:
 def test_with_few_labels_it_beats_supervised_training() -> None:
     supervised = [error("supervised", seed) for seed in range(3)]
     matched = [error("mixmatch", seed) for seed in range(3)]
-    assert all(ours < theirs for ours, theirs in zip(matched, supervised, strict=True))
-    assert np.mean(matched) < 0.4 * np.mean(supervised)
-
-
-def test_a_teacher_of_averaged_weights_does_too() -> None:
-    assert error("teacher", 0) < 0.6 * error("supervised", 0)
+    taught = error("teacher", 0)
+    assert np.mean(supervised) > 0.01
+    assert np.mean(matched) < 0.25 * np.mean(supervised)
+    assert taught < 0.5 * np.mean(supervised)

@@ -120,6 +120,16 @@ def test_a_second_pass_over_one_dataset_is_the_same(examples: Examples) -> None:
     assert_same(first, second)
 
 
+@pytest.mark.parametrize("seed", [0, -1, 2**31 - 1])
+def test_any_seed_will_do(examples: Examples, seed: int) -> None:
+    feed = FeedSettings(batch=BATCH, shuffle=6, seed=seed)
+    tf.random.set_seed(0)
+    first = clips_of(draw(examples, STEPS, feed))
+    tf.random.set_seed(1)
+    assert clips_of(draw(examples, STEPS, feed)) == first
+    assert len(set(first)) == STEPS * BATCH
+
+
 def test_another_seed_gives_another_order_and_other_pixels(
     examples: Examples, three_epochs: list[Batch]
 ) -> None:
