@@ -16,7 +16,8 @@ from fatk.audio import read_pcm
 from fatk.config import Config
 from fatk.prepare import Prepared
 from fatk.show_page import Part, Section, Sound
-from fatk.show_pictures import Picture, render, strips
+from fatk.show_pictures import strips
+from fatk.show_themes import Picture, render
 from pipelines import domain, ops, records
 from pipelines.domain_settings import DomainSettings
 from pipelines.formats import CHANNELS

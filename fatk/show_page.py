@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fatk.show_pictures import DOTS, Picture
+from fatk.show_themes import DOTS, Picture
 
 _NATURAL = 84  # screen pixels an inch of a picture at its natural size
 _SHRINKS = 5.5  # inches up to which a picture shrinks with the screen; a larger one scrolls in its frame

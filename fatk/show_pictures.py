@@ -3,92 +3,26 @@
 Sizes follow from what is drawn, so that the names of 80 classes stand beside each other as those of ten do.
 """
 
-import io
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
-from PIL import Image
 
 from fatk.pictures import hertz_axis, seconds_per_column
+from fatk.show_themes import DOTS
 from pipelines.filterbank import band_edges
 from pipelines.settings import FeatureSettings
 
-DOTS = 140  # pixels an inch
 _FIT = 5.0  # inches: width of a picture that a phone's screen still shows whole
 _FEW = 25  # classes up to which cells have their numbers written in
 _NAME = 32  # characters of a class name in a line over curves
 _LONGEST = 60  # characters of a name beside a row or under a column
 _FREQUENCIES = (100, 1000, 2000, 5000, 10000, 20000)  # hertz, below a curve
-
-Theme = Literal["light", "dark"]
-
-
-def _theme(paper: str, ink: str, faint: str, *colours: str) -> Any:
-    """Matplotlib's settings for a screen."""
-    inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-    return dict.fromkeys(inked, ink) | {
-        "figure.facecolor": paper,
-        "axes.facecolor": paper,
-        "legend.facecolor": paper,
-        "legend.edgecolor": faint,
-        "grid.color": faint,
-        "axes.prop_cycle": cycler(color=colours),
-        "font.size": 9,
-        "axes.titlesize": 9,
-        "figure.titlesize": 10,
-        "savefig.dpi": DOTS,
-        "text.parse_math": False,  # a class may be called $100
-    }
-
-
-THEMES: dict[Theme, Any] = {
-    "light": _theme("#ffffff", "#1b1f24", "#d0d7de", "#0072b2", "#d55e00", "#00805c", "#a8508a"),
-    "dark": _theme("#0f1318", "#e6e9ed", "#343c47", "#56b4e9", "#ff8c42", "#2fc79a", "#e08fc0"),
-}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawing: PNG, and for the page smaller WebP for a light and a dark screen."""
-
-    name: str  # of its file, without the suffix
-    alt: str  # what it shows, for who cannot see it
-    png: bytes
-    light: bytes
-    dark: bytes
-
-
-def render(name: str, alt: str, paint: Callable[[], Figure]) -> Picture:
-    """Draw one figure in both themes."""
-    light, dark = (_png(paint, theme) for theme in ("light", "dark"))
-    return Picture(name, alt, light, _webp(light), _webp(dark))
-
-
-def _png(paint: Callable[[], Figure], theme: Theme) -> bytes:
-    made = io.BytesIO()
-    with matplotlib.rc_context(THEMES[theme]):  # some of them are read only when a figure is saved
-        paint().savefig(made, format="png")
-    return made.getvalue()
-
-
-def _webp(png: bytes) -> bytes:
-    """The same, smaller: without loss, or as a photograph where that is smaller still."""
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
-    made = []
-    for lossless in (True, False):
-        file = io.BytesIO()
-        picture.save(file, "WEBP", lossless=lossless, quality=85)
-        made.append(file.getvalue())
-    return min(made, key=len)
 
 
 def folded(name: str, width: int = _NAME) -> str:

@@ -18,8 +18,8 @@ _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 
 _FOLDED = ("csv", "esc50", "esc10")
 
-# Hops that the reference used at 44.1 kHz where they are not round(rate / bands).
-_REFERENCE_HOPS = {(44100, 128): 347, (44100, 115): 384}
+# The hop that the reference used at 44.1 kHz where it is not round(rate / bands), by (rate, bands).
+_REFERENCE_HOPS = {(44100, 128): 347}
 
 
 class Problems(list[str]):
@@ -55,7 +55,7 @@ class DataSettings:
     fold: int | None = None  # csv, esc50, esc10: the fold held out for validation
     relabel: str = ""  # an audit's table; labels.relabel says what is done by it
     records: str = ""  # folder of the TFRecord shards; empty: records/<name>
-    classes: tuple[str, ...] = ()  # fixes their order and subset; empty: as the tables say
+    classes: tuple[str, ...] = ()  # fixes their order, and their subset but for csv, where another label is an error; empty: as in the tables
     valid_per_class: int = 3  # clips a class in the seeded validation split, where no column gives one
     noisy: bool = True  # train on the mislabelled clips too, where the set has some
     strict: bool = False  # stop at the first file that cannot be read

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from fatk import cli, show, show_clips, show_pictures, show_sets
+from fatk import cli, show, show_clips, show_pictures, show_sets, show_themes
 from fatk.audio import read_pcm
 from fatk.config import Config, from_tree
 from fatk.demo_set import CLASSES, write_demo_set
@@ -39,7 +39,7 @@ VOID = {"img", "meta", "link", "source", "input", "br", "hr"}
 @pytest.fixture(autouse=True)
 def light() -> Iterator[None]:
     """Figures are drawn as for the files."""
-    with matplotlib.rc_context(show_pictures.THEMES["light"]):
+    with matplotlib.rc_context(show_themes.THEMES["light"]):
         yield
 
 
@@ -227,7 +227,7 @@ def decoded(address: str, kind: str) -> bytes:
 
 def test_what_tables_say_is_text_and_not_markup() -> None:
     evil = '<script>alert("1")</script> & "quotes"'
-    part = Part(evil, evil, Sound(evil, b"RIFF"), (show_pictures.render("a", evil, Figure),))
+    part = Part(evil, evil, Sound(evil, b"RIFF"), (show_themes.render("a", evil, Figure),))
     read = Reader(page(evil, evil, [Section("here", evil, evil, (part,))]))
     assert read.all("script") == []
     assert read.all("img")[0]["alt"] == evil
@@ -397,9 +397,9 @@ def test_the_log_has_the_same_pictures_and_sounds(shown: Path) -> None:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sections without the time that drawing takes."""
-    one = show_pictures.render("one", "alt", Figure)
+    one = show_themes.render("one", "alt", Figure)
     monkeypatch.setattr(
-        show_clips, "render", lambda name, alt, paint: show_pictures.Picture(name, alt, one.png, b"", b"")
+        show_clips, "render", lambda name, alt, paint: show_themes.Picture(name, alt, one.png, b"", b"")
     )
 
 
