@@ -42,8 +42,8 @@ test: lint types
 
 # Older packages by necessity, so apart from the rest: see requirements-tfio.txt.
 $(TFIO)/stamp: requirements-tfio.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 12) else \
-	  f"tensorflow-io needs Python 3.11 or 3.12; this is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 test-tfio")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v == (3, 11) else \
+	  f"the set with tensorflow-io is for Python 3.11; this is {v[0]}.{v[1]}. Try: make PYTHON=python3.11 test-tfio")'
 	@test -d $(TFIO) || $(PYTHON) -m venv $(TFIO)
 	$(TFIO)/bin/pip install --quiet --no-compile --disable-pip-version-check -r requirements-tfio.txt
 	@touch $@

@@ -281,14 +281,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     _resolve_paths(tree, path.parent)
     tree.setdefault("name", path.stem)
     problems = []
-    given: dict[str, Any] = {}
     for text in overrides:
         try:
             steps, value = parse_override(text)
             if tuple(steps) in _PATHS and isinstance(value, str) and value:
                 value = _resolve(value, Path())
             _apply(tree, steps, value)
-            given[text] = value
         except ConfigError as error:
             problems += str(error).splitlines()
     try:

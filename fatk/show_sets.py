@@ -59,8 +59,9 @@ def together(show: Show) -> Section:
     pairs = [(int(counts[i, j]), classes[j], classes[i]) for i, j in np.argwhere(np.tril(counts, -1))]
     often = "; ".join(f"{one} and {other} in {count}" for count, one, other in sorted(pairs)[:-6:-1])
     text = (
-        f"In the {len(show.curated)} curated training clips. A cell is the number of clips that carry its row's "
-        "class and its column's, its colour their share of all that carry the row's. "
+        f"In the {len(show.curated)} curated training clips. A cell's colour is the share of the clips of its "
+        "row's class that carry its column's class too"
+        + (", its number how many these are. " if len(classes) <= _FEW else ". ")
         + (f"Most often: {often}." if pairs else "No clip carries two classes.")
     )
     share = counts / np.maximum(np.diag(counts), 1)[:, None]

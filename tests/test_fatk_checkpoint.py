@@ -227,7 +227,9 @@ def undisturbed(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Out
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("undisturbed")
         patch.chdir(folder)
+        handler = signal.getsignal(signal.SIGINT)
         outcome = run_training(config)
+        assert signal.getsignal(signal.SIGINT) is handler  # Ctrl-C is given back, whatever the stages
         return Outcome(type(outcome.run)(folder / outcome.run.folder), outcome.summary, outcome.interrupted)
 
 
@@ -244,6 +246,7 @@ def stop_at(epoch: int, batch: int, monkeypatch: pytest.MonkeyPatch) -> pytest.M
     return monkeypatch
 
 
+@pytest.mark.slow
 def test_an_undisturbed_run(undisturbed: Outcome) -> None:
     assert not undisturbed.interrupted
     assert [(row["epoch"], row["stage"]) for row in history(undisturbed)] == [
@@ -262,6 +265,7 @@ STOPS = (
 )
 
 
+@pytest.mark.slow
 def test_a_run_stopped_again_and_again_ends_as_if_undisturbed(
     config: Config, undisturbed: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,7 +275,7 @@ def test_a_run_stopped_again_and_again_ends_as_if_undisturbed(
         with pytest.MonkeyPatch.context() as patch:
             stop_at(epoch, batch, patch)
             outcome = run_training(config, resume=number > 0)
-        assert signal.getsignal(signal.SIGINT) is handler  # Ctrl-C is given back, whatever the stages
+        assert signal.getsignal(signal.SIGINT) is handler
         assert outcome.interrupted
         assert outcome.summary.get("epochs", 0) == rows
         if rows:
@@ -288,6 +292,7 @@ def test_a_run_stopped_again_and_again_ends_as_if_undisturbed(
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_scored_again_when_resumed(
     config: Config, undisturbed: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -202,16 +202,17 @@ _GRID = np.stack(np.meshgrid(np.linspace(-1.4, 2.4, 12), np.linspace(-1.1, 1.1, 
 _STEPS, _BATCH = 500, 16
 
 
-def moons(along: np.ndarray, side: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def moons(along: np.ndarray, side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shares of the way and moons 0 and 1 -> (count, 2) points of half circles that face each other, (count, 2)."""
     angle, turned = np.pi * along, 1 - 2 * side
     points = np.stack([np.cos(angle) + side, turned * (np.sin(angle) - 0.15)], 1)
-    return points + draw.normal(0, 0.07, points.shape), np.eye(2, dtype=np.float32)[side]
+    return points, np.eye(2, dtype=np.float32)[side]
 
 
 def some(count: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """-> points anywhere on the moons and their labels."""
-    return moons(draw.uniform(0, 1, count), draw.integers(0, 2, count), draw)
+    """-> points anywhere on the moons, and a little off them, and their labels."""
+    points, labels = moons(draw.uniform(0, 1, count), draw.integers(0, 2, count))
+    return points + draw.normal(0, 0.07, points.shape), labels
 
 
 def pictures(points: np.ndarray, draw: np.random.Generator, jitter: float = 0.15) -> np.ndarray:
@@ -257,7 +258,7 @@ def error(kind: str, seed: int) -> float:
     """-> share of 1000 new points on the wrong moon, after training with two labels a moon."""
     keras.utils.set_random_seed(seed)
     draw = np.random.default_rng(seed)
-    known, labels = moons(np.array([0.25, 0.75, 0.25, 0.75]), np.array([0, 0, 1, 1]), draw)
+    known, labels = moons(np.array([0.25, 0.75, 0.25, 0.75]), np.array([0, 0, 1, 1]))
     others, _ = some(1000, draw)
     rows, strangers = draw.choice(4, _STEPS * _BATCH), draw.integers(0, 1000, _STEPS * _BATCH)
     feed = {"image": pictures(known[rows], draw), "target": labels[rows]}
@@ -274,8 +275,8 @@ def error(kind: str, seed: int) -> float:
 
 
 def test_with_few_labels_it_beats_supervised_training() -> None:
-    supervised = [error("supervised", seed) for seed in range(3)]
-    matched = [error("mixmatch", seed) for seed in range(3)]
+    supervised = [error("supervised", seed) for seed in range(2)]
+    matched = [error("mixmatch", seed) for seed in range(2)]
     taught = error("teacher", 0)
     assert np.mean(supervised) > 0.01
     assert np.mean(matched) < 0.25 * np.mean(supervised)

@@ -1,6 +1,8 @@
 """Encoded shards: FLAC to the bit, Vorbis nearly, another rate in step; and what prepare makes and says of them."""
 
+import ast
 import csv
+import re
 import shutil
 import sys
 import warnings
@@ -191,6 +193,13 @@ def test_a_tensorflow_io_that_does_not_work_is_passed_over_in_silence(
     assert told == []
     assert capfd.readouterr() == ("", "")
     np.testing.assert_array_equal(mapped(compress(EXTREMES, 8000, "flac"), "flac"), EXTREMES)
+
+
+def test_what_few_shards_need_is_not_imported_by_all() -> None:
+    tree = ast.parse(Path(decode.__file__).read_text(encoding="utf-8"))
+    lines = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert "import tensorflow as tf" in lines
+    assert not [line for line in lines if re.search("tensorflow_io|soundfile|soxr", line)]
 
 
 def test_the_two_samples_of_the_probe_are_flac() -> None:
