@@ -55,7 +55,8 @@ class DataSettings:
     fold: int | None = None  # csv, esc50, esc10: the fold held out for validation
     relabel: str = ""  # an audit's table; labels.relabel says what is done by it
     records: str = ""  # folder of the TFRecord shards; empty: records/<name>
-    classes: tuple[str, ...] = ()  # fixes their order, and their subset but for csv, where another label is an error; empty: as in the tables
+    # Their order and subset; empty: as in the tables. For csv another label is an error.
+    classes: tuple[str, ...] = ()
     valid_per_class: int = 3  # clips a class in the seeded validation split, where no column gives one
     noisy: bool = True  # train on the mislabelled clips too, where the set has some
     strict: bool = False  # stop at the first file that cannot be read
