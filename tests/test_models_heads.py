@@ -156,7 +156,7 @@ def test_a_preset_of_a_folder_brings_its_weights_at_any_size(preset: Path) -> No
     saved = Backbone.from_preset(str(preset))
     image = keras.Input((40, 56, 3))
     trunk = keras.Model(image, backbones.trunk(image, str(preset)))
-    assert trunk.output_shape == (None, 2, 3, 34)
+    assert trunk.output_shape == (None, 5, 7, 35)
     given = images(2, (40, 56, 3))
     np.testing.assert_allclose(array(trunk(given)), array(saved(given)), rtol=1e-4, atol=1e-5)
     fresh = keras.Model(image, backbones.trunk(image, str(preset), pretrained=False))
@@ -196,22 +196,25 @@ def test_a_backbone_of_tokens_gives_one_row_of_them(tmp_path: Path) -> None:
     assert features.shape == (None, 1, 1 + 2 * 3, 8)  # a class token, and patches of 16 x 16
 
 
-def test_a_backbone_by_its_class_has_its_papers_size() -> None:
-    image = keras.Input((32, 32, 3))
-    made = keras.Model(image, backbones.trunk(image, "VGGBackbone"))
-    assert made.count_params() == 14_714_688  # VGG16 without its top, as keras.applications has it
-    assert made.output_shape == (None, 1, 1, 512)
+def test_a_backbone_by_its_class_takes_any_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"stackwise_num_repeats": [1, 1], "stackwise_num_filters": [2, 4]}
+    monkeypatch.setitem(backbones.STANDARD, "VGGBackbone", small)
+    network = networks.assemble((32, 40, 3), CLASSES, backbone="VGGBackbone", coordinates=True)
+    assert network.get_layer("trunk").output_shape == (None, 8, 10, 4)
+    # Two convolutions of 3 x 3 with biases, the first on three channels and the coordinate.
+    assert network.get_layer("trunk").count_params() == (9 * 4 * 2 + 2) + (9 * 2 * 4 + 4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
+        ("VGGBackbone", 14_714_688),  # keras.applications' VGG16 without its top
         ("ResNetBackbone", 11_176_512 + 9_600),  # torchvision's ResNet18 without its top; norms' statistics
         ("EfficientNetBackbone", 4_049_571 - 7),  # keras.applications' B0 without top; its normalisation
     ],
 )
-def test_other_classes_have_their_papers_sizes(name: str, parameters: int) -> None:
+def test_classes_have_their_papers_sizes(name: str, parameters: int) -> None:
     image = keras.Input((32, 32, 3))
     assert keras.Model(image, backbones.trunk(image, name)).count_params() == parameters
 
