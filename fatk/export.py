@@ -40,12 +40,13 @@ def expected(run: folders.Run, config: Config, clips: list[np.ndarray]) -> np.nd
     tf = runtime.quiet_tensorflow()
     import keras
 
+    from models import networks
     from models.tagger import mean_logits
     from pipelines import crops, ops
     from pipelines.datasets import to_unit
     from pipelines.domain import whole_image
 
-    network = keras.saving.load_model(run.network, compile=False)
+    network = networks.load(run.network)
     answers = []
     for clip in clips:
         image = whole_image(ops, tf.constant(clip), config.features, config.domain).image
@@ -63,11 +64,12 @@ def build(run: folders.Run, target: Path) -> None:
     import keras
 
     from fatk.serving import ServedTagger
+    from models import networks
 
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError("the SavedModel is built with KERAS_BACKEND=tensorflow")
     config = load_config(run.config)
-    network = keras.saving.load_model(run.network, compile=False)
+    network = networks.load(run.network)
     names = tuple(run.classes.read_text(encoding="utf-8").splitlines())
     served = ServedTagger(network, config.features, config.evaluate, names, run.classes, config.domain)
     served.save(target)

@@ -213,7 +213,7 @@ class Trainer:
 
     def _finish(self, progress: checkpoints.Progress, exported: bool) -> dict[str, Any]:
         """Score the kept weights, write the tables, export -> the summary."""
-        network = keras.saving.load_model(self.run.network, compile=False)
+        network = networks.load(self.run.network)
         classes = self.prepared.classes
         clips = self.prepared.split.valid
         chances = self.predict(self.feeds.valid, network)

@@ -85,6 +85,14 @@ def assemble(
     return keras.Model(image, output, name=trunk if not backbone else "backbone")
 
 
+def load(path: str | Path) -> keras.Model:
+    """A saved network -> the network. To be used for Keras' `load_model`, which knows no layers of ours.
+
+    It does once this file has been imported, for it imports them all.
+    """
+    return keras.saving.load_model(path, compile=False)
+
+
 def served(network: keras.Model) -> keras.Model:
     """-> the network to save and export: the same weights, one output of (batch, classes) logits."""
     if not isinstance(network.output, dict):
@@ -166,7 +174,7 @@ def load_by_name(network: keras.Model, path: str | Path) -> Transfer:
     The classes may differ: then the last layer stays as it was. Raises `ValueError` where nothing fits.
     """
     try:
-        saved = keras.saving.load_model(path, compile=False)
+        saved = load(path)
     except (OSError, ValueError, TypeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path}: no network of fatk's ({reason})") from error
