@@ -2,9 +2,13 @@
 
 Trains its own folds, so that every clip is judged by a network that has not seen it, and writes a table, most
 suspicious first, that `data.relabel` of a config can name: `labels.relabel` then drops by it or relabels.
+
+A second round trains without the noisy clips that the first one doubts, and so judges all clips better.
 """
 
 import csv
+import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,25 +22,51 @@ from pipelines.draws import kfold
 from pipelines.labels import multi_hot
 from pipelines.sources import CURATED, NOISY, Clip
 
+# Suspicion from which on a noisy clip does not train the next round: wrong, more likely than not.
+DOUBTED = 0.5
 
-def out_of_fold(config: Config, prepared: Prepared, clips: Sequence[Clip], folds: int) -> np.ndarray:
+
+def out_of_fold(
+    config: Config,
+    prepared: Prepared,
+    clips: Sequence[Clip],
+    folds: int,
+    turn: int = 0,
+    doubted: frozenset[str] = frozenset(),
+) -> np.ndarray:
     """-> (clips, classes) probabilities, each clip's by the network that was trained without its fold.
 
+    Clips whose key is `doubted` train nothing. Folds are drawn anew in each round, the `turn`, from 0.
     A fold is a run of its own under `runs/<name>-audit/`; one that is finished is not trained again.
     """
     from fatk.trainer import Trainer
 
-    fold_of = kfold(clips, folds, config.seed)
+    fold_of = kfold(clips, folds, config.seed + turn)
     chances = np.zeros((len(clips), len(prepared.classes)))
+    left_out = hashlib.sha256("\n".join(sorted(doubted)).encode()).hexdigest()[:16]
     for fold in range(folds):
         held = [number for number, clip in enumerate(clips) if fold_of[clip.key] == fold]
-        rest = tuple(clip for clip in clips if fold_of[clip.key] != fold)
-        own = replace(config, name=f"{config.name}-audit-{fold}")
-        run = folders.Run(folders.RUNS / f"{config.name}-audit" / f"fold{fold}")
-        resolved = f"{to_toml(own)}\n# clips: {prepared.manifest['fingerprint']}, {folds} folds\n"
-        done = run.summary.exists() and run.config.read_text(encoding="utf-8") == resolved
-        if not done:
-            cli.say(f"fold {fold + 1} of {folds}: {len(rest)} clips to train on, {len(held)} to judge")
+        rest = tuple(clip for clip in clips if fold_of[clip.key] != fold and clip.key not in doubted)
+        title = f"round{turn + 1}-fold{fold + 1}"
+        # The last weights: the best ones would be chosen by the very labels that are to be judged.
+        own = replace(
+            config,
+            name=f"{config.name}-audit-{title}",
+            seed=config.seed + turn,
+            train=replace(config.train, keep="last"),
+        )
+        run = folders.Run(folders.RUNS / f"{config.name}-audit" / title)
+        resolved = (
+            f"{to_toml(own)}\n# clips: {prepared.manifest['fingerprint']} without {left_out}, {folds} folds\n"
+        )
+        before = run.config.read_text(encoding="utf-8") if run.config.exists() else ""
+        if before != resolved:
+            shutil.rmtree(run.folder, ignore_errors=True)  # the fold of another audit of this name
+        if not run.summary.exists():
+            cli.say(
+                f"round {turn + 1}, fold {fold + 1} of {folds}: {len(rest)} clips to train on, "
+                f"{len(held)} to judge"
+            )
             run.folder.mkdir(parents=True, exist_ok=True)
             folders.write_text(run.config, resolved)
             split = replace(prepared.split, train=rest, valid=tuple(clips[n] for n in held), test=())
@@ -50,7 +80,9 @@ def out_of_fold(config: Config, prepared: Prepared, clips: Sequence[Clip], folds
     return chances
 
 
-def audit(config: Config, folds: int) -> tuple[list[Clip], np.ndarray, np.ndarray, tuple[str, ...]]:
+def audit(
+    config: Config, folds: int, rounds: int
+) -> tuple[list[Clip], np.ndarray, np.ndarray, tuple[str, ...]]:
     """-> (training clips, their suspicion (clips,), suggested labels (clips, classes) 0/1, classes)."""
     from fatk import runtime
     from models.quality import balance, label_quality, suggest
@@ -59,8 +91,16 @@ def audit(config: Config, folds: int) -> tuple[list[Clip], np.ndarray, np.ndarra
     clips = [clip for clip in prepared.source.clips if clip.pool in (CURATED, NOISY)]
     runtime.start(config)
     labels = multi_hot(clips, prepared.classes)
-    chances = balance(labels, out_of_fold(config, prepared, clips, folds))
-    return clips, 1 - label_quality(labels, chances), suggest(chances), prepared.classes
+    doubted: frozenset[str] = frozenset()
+    for turn in range(rounds):
+        chances = balance(labels, out_of_fold(config, prepared, clips, folds, turn, doubted))
+        suspicion = 1 - label_quality(labels, chances)
+        doubted = frozenset(
+            clip.key
+            for clip, score in zip(clips, suspicion, strict=True)
+            if clip.pool == NOISY and score >= DOUBTED
+        )
+    return clips, suspicion, suggest(chances), prepared.classes
 
 
 def write_table(
@@ -86,6 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = cli.parser("fatk.audit", __doc__)
     parser.add_argument("--folds", type=int, default=4, metavar="N", help="networks to train (default 4)")
+    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="rounds of folds (default 2)")
     parser.add_argument(
         "--pool", choices=(CURATED, NOISY, "both"), help="clips in the table; default: noisy ones"
     )
@@ -93,7 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, arguments = cli.parse_config(parser, argv)
     if arguments.folds < 2:
         raise cli.UserError(f"--folds must be at least 2. Received: {arguments.folds}.")
-    clips, scores, suggested, classes = audit(config, arguments.folds)
+    if arguments.rounds < 1:
+        raise cli.UserError(f"--rounds must be at least 1. Received: {arguments.rounds}.")
+    clips, scores, suggested, classes = audit(config, arguments.folds, arguments.rounds)
     pool = arguments.pool or (NOISY if any(clip.pool == NOISY for clip in clips) else CURATED)
     shown = [n for n, clip in enumerate(clips) if pool in ("both", clip.pool)]
     path = Path(arguments.out or folders.RUNS / f"{config.name}-audit" / "audit.csv")

@@ -2,11 +2,8 @@
 
 import csv
 import json
-import random
 import re
-import struct
-import wave
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,22 +12,7 @@ import pytest
 from pipelines.published import EXPECTED, FLAGGED, compare, counts
 from pipelines.settings import DataSettings
 from pipelines.sources import CURATED, NOISY, TEST, Clip, DataError, Source, read_source
-
-
-def wav(path: Path, seed: int = 0) -> None:
-    """A hundredth of a second of noise; the same seed gives the same bytes."""
-    noise = random.Random(f"{path.name} {seed}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 44100, 0, "NONE", "not compressed"))
-        file.writeframes(b"".join(struct.pack("<h", noise.randint(-9999, 9999)) for _ in range(441)))
-
-
-def table(path: Path, *rows: Iterable[object]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as lines:
-        csv.writer(lines, lineterminator="\n").writerows(rows)
-    return path
+from tests.trees import CLASSES, esc50, fsd50k, fsdnoisy18k, kaggle, table, wav, zenodo
 
 
 def of(kind: str, path: Path, classes: Sequence[str] = (), **others: object) -> DataSettings:
@@ -42,47 +24,6 @@ def by_name(source: Source) -> dict[str, Clip]:
 
 
 # FSDKaggle2019
-
-CLASSES = ("Bark", "Bathtub_(filling_or_washing)", "Hi-hat")
-
-
-def kaggle(root: Path) -> Path:
-    curated = [("00000001.wav", "Bark"), ("00000002.wav", "Bark,Hi-hat"), (FLAGGED["fat2019"][0], "Hi-hat")]
-    noisy = [("00000011.wav", "Bathtub_(filling_or_washing)"), ("00000012.wav", "Hi-hat")]
-    test = [("00000021.wav", *"000"), ("00000022.wav", *"000")]
-    table(root / "train_curated.csv", ("fname", "labels"), *curated)
-    table(root / "train_noisy.csv", ("fname", "labels"), *noisy)
-    table(root / "sample_submission.csv", ("fname", *CLASSES), *test)
-    for folder, rows in (("train_curated", curated), ("train_noisy", noisy), ("test", test)):
-        for name, *_ in rows:
-            wav(root / folder / name)
-    return root
-
-
-def zenodo(root: Path) -> Path:
-    meta = root / "FSDKaggle2019.meta"
-    rows = {
-        "train_curated": (
-            ("fname", "labels", "freesound_id", "license"),
-            ("00000001.wav", "Bark", 101, "Creative Commons 0"),
-            ("00000002.wav", "Hi-hat,Bark", 102, "Attribution"),
-        ),
-        "train_noisy": (
-            ("fname", "labels", "flickr_video_URL", "license"),
-            ("00000011.wav", "Bathtub_(filling_or_washing)", "https://www.flickr.com/photos/1/", "CC BY 2.0"),
-        ),
-        "test": (
-            ("fname", "labels", "usage", "freesound_id", "license"),
-            ("00000021.wav", "Hi-hat", "Public", 201, "Creative Commons 0"),
-            ("00000022.wav", "Bark,Hi-hat", "Private", 202, "Attribution"),
-        ),
-    }
-    for part, lines in rows.items():
-        table(meta / f"{part}_post_competition.csv", *lines)
-        for name, *_ in lines[1:]:
-            wav(root / f"FSDKaggle2019.audio_{part}" / str(name))
-    table(meta / "vocabulary.csv", *enumerate(CLASSES))
-    return root
 
 
 def test_kaggle_layout(tmp_path: Path) -> None:
@@ -201,20 +142,6 @@ def test_expected_counts_agree_with_the_papers_totals() -> None:
 # FSD50K
 
 
-def fsd50k(root: Path) -> Path:
-    truth = root / "FSD50K.ground_truth"
-    dev = (("64760", "Bark,Dog", "/m/05tny_,/m/0bt9lr", "train"), ("16399", "Hi-hat", "/m/03qtq", "val"))
-    held = (("37199", "Dog", "/m/0bt9lr"),)
-    table(truth / "dev.csv", ("fname", "labels", "mids", "split"), *dev)
-    table(truth / "eval.csv", ("fname", "labels", "mids"), *held)
-    words = ((0, "Bark", "/m/05tny_"), (1, "Dog", "/m/0bt9lr"), (2, "Hi-hat", "/m/03qtq"))
-    table(truth / "vocabulary.csv", *words)
-    for part, rows in (("dev", dev), ("eval", held)):
-        for name, *_ in rows:
-            wav(root / f"FSD50K.{part}_audio" / f"{name}.wav")
-    return root
-
-
 def test_fsd50k(tmp_path: Path) -> None:
     source = read_source(of("fsd50k", fsd50k(tmp_path)))
     assert source.classes == ("Bark", "Dog", "Hi-hat")
@@ -249,19 +176,6 @@ def test_fsd50k_names_a_split_that_is_none(tmp_path: Path) -> None:
 # ESC
 
 
-def esc50(root: Path) -> Path:
-    rows = (
-        ("1-100032-A-0.wav", 1, 0, "dog", True, 100032, "A"),
-        ("1-100038-A-14.wav", 1, 14, "chirping_birds", False, 100038, "A"),
-        ("2-100648-A-1.wav", 2, 1, "rooster", True, 100648, "A"),
-    )
-    header = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
-    table(root / "meta" / "esc50.csv", header, *rows)
-    for name, *_ in rows:
-        wav(root / "audio" / str(name))
-    return root
-
-
 def test_esc50(tmp_path: Path) -> None:
     source = read_source(of("esc50", esc50(tmp_path)))
     assert source.classes == ("dog", "rooster", "chirping_birds")  # by target, not by name
@@ -290,22 +204,6 @@ def test_esc50_names_a_row_whose_number_is_anothers(tmp_path: Path) -> None:
 
 
 # FSDnoisy18k
-
-
-def fsdnoisy18k(root: Path) -> Path:
-    train = (
-        ("1001.wav", "Fart", "/m/02_nn", 1, 0),
-        ("1002.wav", "Rain", "/m/06mb1", 0, 1),
-        ("1003.wav", "Rain", "/m/06mb1", 0, 0),
-    )
-    test = (("2001.wav", "Fart", "/m/02_nn"),)
-    meta = root / "FSDnoisy18k.meta"
-    table(meta / "train.csv", ("fname", "label", "aso_id", "manually_verified", "noisy_small"), *train)
-    table(meta / "test.csv", ("fname", "label", "aso_id"), *test)
-    for part, rows in (("train", train), ("test", test)):
-        for name, *_ in rows:
-            wav(root / f"FSDnoisy18k.audio_{part}" / str(name))
-    return root
 
 
 def test_fsdnoisy18k_parts_its_clips_by_whether_they_were_verified(tmp_path: Path) -> None:
