@@ -70,7 +70,10 @@ def out_of_fold(
             run.folder.mkdir(parents=True, exist_ok=True)
             folders.write_text(run.config, resolved)
             split = replace(prepared.split, train=rest, valid=tuple(clips[n] for n in held), test=())
-            outcome = Trainer(run, own, replace(prepared, split=split)).go(exported=False)
+            source = replace(
+                prepared.source, clips=tuple(c for c in prepared.source.clips if c.key not in doubted)
+            )
+            outcome = Trainer(run, own, replace(prepared, split=split, source=source)).go(exported=False)
             if outcome.interrupted:
                 raise KeyboardInterrupt
         with run.predictions.open(newline="", encoding="utf-8") as lines:

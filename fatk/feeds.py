@@ -11,6 +11,7 @@ from fatk.config import Config
 from fatk.prepare import Prepared, records_folder
 from pipelines import datasets, statistics
 from pipelines.labels import multi_hot, targets_of
+from pipelines.selection import partners
 from pipelines.settings import FeedSettings
 from pipelines.sources import CURATED, NOISY, Clip
 
@@ -20,8 +21,8 @@ _NOISY_SEED = 0x0153  # folded into a run's seed, so that the second draw is not
 class Feeds:
     """The sets of a run and their datasets, for any kind of mixing.
 
-    With "noisy" and "mixmatch" mixing the curated clips make the epoch and the noisy ones stand beside them;
-    otherwise all training clips are one set.
+    With "noisy" and "mixmatch" mixing the curated clips make the epoch and the noisy ones stand beside them,
+    or all training clips do and a draw of the noisy pool does; otherwise all training clips are one set.
     """
 
     def __init__(self, config: Config, prepared: Prepared):
@@ -35,15 +36,20 @@ class Feeds:
         )
         clips = prepared.split.train
         self.apart = config.mixing.kind in ("noisy", "mixmatch")
-        own = tuple(clip for clip in clips if clip.pool != NOISY) if self.apart else clips
-        beside = tuple(clip for clip in clips if clip.pool == NOISY) if self.apart else ()
+        own: tuple[Clip, ...] = clips
+        beside: tuple[Clip, ...] = ()
+        if self.apart and config.mixing.partners == "single":
+            beside = partners(prepared.source, prepared.split, config.select, config.seed)
+        elif self.apart:
+            own = tuple(clip for clip in clips if clip.pool != NOISY)
+            beside = tuple(clip for clip in clips if clip.pool == NOISY)
         if self.apart and not (own and beside):
             raise cli.UserError(
                 f"`mixing.kind` = {config.mixing.kind!r} needs curated and noisy training clips. "
                 f"Received: {len(own)} and {len(beside)}."
             )
         self.train = self._trained(own)
-        self.noisy = self._trained(beside) if beside else None
+        self.noisy = self._trained(beside, hard=True) if beside else None
         self.valid = self.examples(prepared.split.valid)
         self.steps = datasets.steps_per_epoch(self.train, self.settings.batch)
 
@@ -54,8 +60,8 @@ class Feeds:
         targets = multi_hot(clips, self.prepared.classes)
         return datasets.Examples(tuple(clip.key for clip in clips), targets, shards)
 
-    def _trained(self, clips: Sequence[Clip]) -> datasets.Examples:
-        """Clips with targets, weights and transfer as training wants them."""
+    def _trained(self, clips: Sequence[Clip], hard: bool = False) -> datasets.Examples:
+        """Clips with targets, weights and transfer as training wants them; noisy ones with `hard` targets."""
         made = self.examples(clips)
         # What shows the curated domain and its labels: each clip once and whole, none that is held out.
         held = {clip.key for clip in self.prepared.split.valid}
@@ -74,10 +80,8 @@ class Feeds:
         except ValueError as error:
             raise cli.UserError(str(error)) from None
         labels = self.config.labels
-        if self.apart:
-            labels = replace(
-                labels, soft_noisy=False
-            )  # the second draw keeps hard labels, as in the reference
+        if hard:  # the second draw's, as in the reference
+            labels = replace(labels, soft_noisy=False)
         extras = {}
         if self.config.loss.noisy_weight != 1:
             extras["weight"] = np.where(noisy, self.config.loss.noisy_weight, 1).astype(np.float32)

@@ -45,6 +45,10 @@ class MixingSettings:
     # "mixup": partners from the batch; "noisy": from the union of a curated batch and a noisy draw;
     # "mixmatch": noisy clips take part without their labels, which the network guesses
     kind: Literal["none", "mixup", "noisy", "mixmatch"] = "mixup"
+    # noisy, mixmatch: the other set. "noisy": the noisy training clips, and the curated ones make the epoch;
+    # "single": a draw of the whole noisy pool, 100 clips a class with one label each, and all training clips
+    # make the epoch, as in the reference's final runs
+    partners: Literal["noisy", "single"] = "noisy"
     alpha: float = 0.75  # of Beta(alpha, alpha); 0 leaves everything as it is
     rest: int = 0  # last epochs of each stage that do not mix
     views: int = 2  # mixmatch: augmentations of an unlabelled clip, K

@@ -8,6 +8,7 @@ from itertools import cycle
 
 from pipelines.draws import draw, label_counts
 from pipelines.label_settings import DOUBTFUL, SelectSettings, SplitSettings
+from pipelines.noisy_sets import single
 from pipelines.settings import DataSettings
 from pipelines.splits import Split, split
 from pipelines.tables import NOISY, Clip, DataError, Source
@@ -101,6 +102,21 @@ def select(made: Split, classes: Sequence[str], settings: SelectSettings, seed: 
     if not train:
         raise DataError("`select` leaves no clip to train on.")
     return replace(made, train=train, notes=tuple(notes))
+
+
+def partners(source: Source, made: Split, settings: SelectSettings, seed: int) -> tuple[Clip, ...]:
+    """-> the SINGLE set of the noisy pool, to draw partners of mixing from: one label a clip, 100 a class.
+
+    Of usable clips where the settings choose noisy clips at all, and of none that shares a source with a clip
+    that validates. All of its clips take part: what `single` would hold out validates nothing here.
+    """
+    held = {clip.key for clip in made.valid}
+    heard = {clip.source for clip in made.valid if clip.source}
+    clips = [c for c in source.pool(NOISY) if c.key not in held and c.source not in heard]
+    if settings.noisy != "all":
+        clips = list(usable(clips, ok_classes(source.classes, settings)))
+    train, _ = single(clips, source.classes, seed, held=0)
+    return train
 
 
 def roles(

@@ -13,7 +13,8 @@ from models.settings import StageSettings
 from pipelines.settings import DataSettings
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = sorted((ROOT / "fatk" / "configs").glob("*.toml"))
+CONFIGS = ROOT / "fatk" / "configs"
+SHIPPED = sorted(CONFIGS.rglob("*.toml"))
 DEMO = ROOT / "fatk" / "configs" / "demo.toml"
 
 
@@ -46,7 +47,7 @@ def test_a_shipped_config_loads_and_tells_how_to_run_it(path: Path) -> None:
     assert config.name == path.stem
     assert config.stage
     header = path.read_text(encoding="utf-8").split("\n\n")[0]
-    assert f"--config fatk/configs/{path.name}" in header
+    assert f"--config fatk/configs/{path.relative_to(CONFIGS)}" in header
 
 
 def test_demo_esc10_and_fat10_are_shipped() -> None:
