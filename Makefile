@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 help:
 	@echo "make demo    install, train on the embedded set, score, export (a few minutes on a CPU)"
-	@echo "make test    install, then lint, types and all tests"
+	@echo "make test    install, then lint, types, all tests, and training on Keras' TensorFlow backend"
 	@echo "make test-tfio  the same shards through tensorflow-io, in an environment of its own (.venv-tfio)"
 	@echo "make quick   the tests without the whole-process ones"
 	@echo "make bench   install PyTorch, run every benchmark, write benchmarks/RESULTS.md"
@@ -39,6 +39,7 @@ types: $(VENV)/stamp-dev
 
 test: lint types
 	$(BIN)/pytest -n 2 --dist loadfile
+	KERAS_BACKEND=tensorflow $(BIN)/pytest tests/test_fatk_checkpoint.py
 
 # Older packages by necessity, so apart from the rest: see requirements-tfio.txt.
 $(TFIO)/stamp: requirements-tfio.txt
