@@ -8,7 +8,6 @@ A second round trains without the noisy clips that the first one doubts, and so 
 
 import csv
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from fatk import cli, folders
-from fatk.config import Config, to_toml
+from fatk.config import Config
+from fatk.folds import run_fold
 from fatk.prepare import Prepared, prepare
 from pipelines.draws import kfold
 from pipelines.labels import multi_hot
@@ -39,8 +39,6 @@ def out_of_fold(
     Clips whose key is `doubted` train nothing. Folds are drawn anew in each round, the `turn`, from 0.
     A fold is a run of its own under `runs/<name>-audit/`; one that is finished is not trained again.
     """
-    from fatk.trainer import Trainer
-
     fold_of = kfold(clips, folds, config.seed + turn)
     chances = np.zeros((len(clips), len(prepared.classes)))
     left_out = hashlib.sha256("\n".join(sorted(doubted)).encode()).hexdigest()[:16]
@@ -56,30 +54,17 @@ def out_of_fold(
             train=replace(config.train, keep="last"),
         )
         run = folders.Run(folders.RUNS / f"{config.name}-audit" / title)
-        resolved = (
-            f"{to_toml(own)}\n# clips: {prepared.manifest['fingerprint']} without {left_out}, {folds} folds\n"
+        split = replace(prepared.split, train=rest, valid=tuple(clips[n] for n in held), test=())
+        source = replace(
+            prepared.source, clips=tuple(c for c in prepared.source.clips if c.key not in doubted)
         )
-        before = run.config.read_text(encoding="utf-8") if run.config.exists() else ""
-        if before != resolved:
-            shutil.rmtree(run.folder, ignore_errors=True)  # the fold of another audit of this name
-        if not run.summary.exists():
-            cli.say(
-                f"round {turn + 1}, fold {fold + 1} of {folds}: {len(rest)} clips to train on, "
-                f"{len(held)} to judge"
-            )
-            run.folder.mkdir(parents=True, exist_ok=True)
-            folders.write_text(run.config, resolved)
-            split = replace(prepared.split, train=rest, valid=tuple(clips[n] for n in held), test=())
-            source = replace(
-                prepared.source, clips=tuple(c for c in prepared.source.clips if c.key not in doubted)
-            )
-            outcome = Trainer(run, own, replace(prepared, split=split, source=source)).go(exported=False)
-            if outcome.interrupted:
-                raise KeyboardInterrupt
-        with run.predictions.open(newline="", encoding="utf-8") as lines:
-            rows = list(csv.reader(lines))[1:]
-        for number, row in zip(held, rows, strict=True):
-            chances[number] = [float(cell) for cell in row[1:]]
+        chances[held] = run_fold(
+            run,
+            own,
+            replace(prepared, split=split, source=source),
+            f"round {turn + 1}, fold {fold + 1} of {folds}: {len(rest)} clips to train on, {len(held)} to judge",
+            f"without {left_out}, {folds} folds",
+        )
     return chances
 
 

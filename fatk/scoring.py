@@ -41,7 +41,8 @@ class Scores:
         return [(name, float(v), float(w)) for name, v, w in zip(classes, values, weights, strict=True)]
 
 
-def _write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A CSV table, whole or not at all."""
     unfinished = path.with_name(path.name + ".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     with unfinished.open("w", newline="", encoding="utf-8") as lines:
@@ -54,10 +55,10 @@ def _write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[objec
 def write_predictions(path: Path, names: Sequence[str], classes: Sequence[str], chances: np.ndarray) -> None:
     """`fname` and a column of probabilities a class."""
     rows = [[name, *(f"{chance:.6f}" for chance in row)] for name, row in zip(names, chances, strict=True)]
-    _write_rows(path, ["fname", *classes], rows)
+    write_rows(path, ["fname", *classes], rows)
 
 
 def write_per_class(path: Path, rows: Sequence[tuple[str, float, float]]) -> None:
     """`class,lwlrap,weight`, in the vocabulary's order; an empty cell where a class has no clip."""
     text = [(name, "" if np.isnan(v) else f"{v:.6f}", f"{w:.6f}") for name, v, w in rows]
-    _write_rows(path, ("class", "lwlrap", "weight"), text)
+    write_rows(path, ("class", "lwlrap", "weight"), text)
