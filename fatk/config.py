@@ -17,10 +17,10 @@ from typing import Any, ClassVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from models.settings import LossSettings, MixingSettings, NetworkSettings, StageSettings, TrainSettings
+from pipelines.augment_settings import AugmentSettings
 from pipelines.domain_settings import DomainSettings
 from pipelines.label_settings import LabelSettings, SelectSettings, SplitSettings
 from pipelines.settings import (
-    AugmentSettings,
     DataSettings,
     EvaluateSettings,
     FeatureSettings,
@@ -43,12 +43,14 @@ class LogSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     images: int = 8  # training images, before and after mixing
-    clips: int = 6  # validation clips with their sound
-    every: int = 5  # epochs between pages of per-class values
+    clips: int = 6  # validation clips with their sound, of the worst and of the best so many
+    every: int = 5  # epochs between values a class, first-layer filters and histograms
+    histograms: bool = True  # of each layer's weights
 
     def __post_init__(self) -> None:
         """Raise `ValueError` where a value cannot be."""
-        low = [f"`{f.name}` must be at least 1." for f in fields(self) if getattr(self, f.name) < 1]
+        numbers = ("images", "clips", "every")
+        low = [f"`{name}` must be at least 1." for name in numbers if getattr(self, name) < 1]
         if low:
             raise ValueError("\n".join(low))
 
@@ -233,13 +235,16 @@ def _lines(error: ValidationError) -> Iterable[str]:
 def _without(tree: dict[str, Any], places: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
     """A copy of nested tables with the entries at some places taken out."""
     copy: dict[str, Any] = json.loads(json.dumps(tree, default=str))
-    for *steps, last in places:
+    for place in places:
+        # The whole value of a key: what is wrong inside of a list or a range would otherwise give way to
+        # another thing that is wrong there.
+        *steps, last = place[: 3 if place[0] == "stage" else 2]
         here: Any = copy
         for step in steps:
             here = here[step]
         if isinstance(here, dict):
             here.pop(last, None)
-        else:
+        elif isinstance(here, list):
             here[last] = {}  # a stage keeps its place
     return copy
 

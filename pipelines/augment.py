@@ -1,42 +1,31 @@
-"""Augmentation of training images: deterministic cores, and shells that draw from a stateless seed."""
+"""Augmentation of a training image: which parts there are, how often, and in which order.
+
+The parts are elsewhere, each a deterministic core and a shell that draws from a stateless seed. All is done
+clip by clip inside of the parallel map: batches of images leave the processor's cache, and the one operation
+of TensorFlow that warps a batch is twice as slow as what is here.
+"""
 
 import tensorflow as tf
 
-from pipelines.settings import AugmentSettings
-
-HOLES = 8
-HOLE = (40, 20, 20, 10)  # the image's size over the side of a hole, by level
-
-
-def cutout(image: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, side: int) -> tf.Tensor:
-    """(bands, columns, channels), (holes,) centres -> the same with square holes of zeros.
-
-    A hole reaches side // 2 either way of its centre and is cut off at the border.
-    """
-
-    def inside(size: int, centres: tf.Tensor) -> tf.Tensor:
-        offset = tf.range(size)[None] - centres[:, None] + side // 2
-        return (offset >= 0) & (offset < side)
-
-    hole = inside(image.shape[0], rows)[:, :, None] & inside(image.shape[1], columns)[:, None, :]
-    return tf.where(tf.reduce_any(hole, 0)[:, :, None], tf.zeros_like(image), image)
-
-
-def random_cutout(image: tf.Tensor, level: int, seed: tf.Tensor) -> tf.Tensor:
-    """(bands, columns, channels), (2,) seed -> the same; eight holes in half of the images."""
-    coin, rows, columns = tf.unstack(tf.random.split(seed, 3))
-    bands, width = image.shape[0], image.shape[1]
-    holed = cutout(
-        image,
-        tf.random.stateless_uniform([HOLES], rows, 0, bands, tf.int32),
-        tf.random.stateless_uniform([HOLES], columns, 0, width, tf.int32),
-        max(1, bands // HOLE[level]),
-    )
-    return tf.where(tf.random.stateless_uniform([], coin) < 0.5, holed, image)
+from pipelines import levels, masks, warps
+from pipelines.augment_settings import AugmentSettings
+from pipelines.chance import sometimes
 
 
 def augment(image: tf.Tensor, settings: AugmentSettings, seed: tf.Tensor) -> tf.Tensor:
-    """(bands, columns, channels) uint8, (2,) seed -> the same: everything that the settings ask for."""
-    if settings.cutout:
-        image = random_cutout(image, settings.level, seed)
-    return image
+    """(bands, columns, channels) uint8, (2,) seed -> the same: everything that the settings ask of images.
+
+    In the reference's order, the stripes beside its cutout at the end: what is masked stays 0.
+    """
+    level = settings.level
+    warp = warps.CHANCE if settings.warp and any(warps.LIMITS[level]) else 0
+    brightness = levels.CHANCE if settings.brightness else 0
+    cutout = masks.CHANCE if settings.cutout else 0
+    warped, lit, banded, timed, holed = tf.unstack(tf.random.split(seed, 5))
+    image = sometimes(warp, warped, image, lambda x, own: warps.random_warp(x, level, own))
+    image = sometimes(brightness, lit, image, lambda x, own: levels.random_brightness_contrast(x, level, own))
+    if settings.band_masks:
+        image = masks.random_stripes(image, settings.band_masks, settings.band_mask, 0, banded)
+    if settings.time_masks:
+        image = masks.random_stripes(image, settings.time_masks, settings.time_mask, 1, timed)
+    return sometimes(cutout, holed, image, lambda x, own: masks.random_cutout(x, level, own))

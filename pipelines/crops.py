@@ -2,9 +2,21 @@
 
 import tensorflow as tf
 
+from pipelines.augment_settings import AugmentSettings
+from pipelines.chance import uniform, whole
+
 # Share of the image's size by which a training crop may start early, and shift along frequency, by level.
 EARLY = (40, 20, 10, 10)
 SHIFT = (40, 10, 3, 3)
+
+
+def _cut(image: tf.Tensor, start: tf.Tensor, columns: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """`crop` where the number of columns need not be known beforehand."""
+    before = tf.maximum(-start, 0)
+    after = tf.maximum(start + columns - tf.shape(image)[1], 0)
+    bands = image.shape[0]
+    image = tf.pad(image, [[shift, 0], [before, after], [0, 0]])
+    return image[:bands, start + before : start + before + columns]
 
 
 def crop(image: tf.Tensor, start: tf.Tensor, columns: int, shift: tf.Tensor = 0) -> tf.Tensor:
@@ -13,21 +25,36 @@ def crop(image: tf.Tensor, start: tf.Tensor, columns: int, shift: tf.Tensor = 0)
     Whatever lies outside of the image is 0: a negative start, an image that ends early, and the `shift`
     lowest rows, whose content has moved to higher rows as in the reference.
     """
-    bands, channels = image.shape[0], image.shape[2]
-    before = tf.maximum(-start, 0)
-    after = tf.maximum(start + columns - tf.shape(image)[1], 0)
-    image = tf.pad(image, [[shift, 0], [before, after], [0, 0]])
-    cut = image[:bands, start + before : start + before + columns]
-    return tf.ensure_shape(cut, (bands, columns, channels))
+    cut = _cut(image, start, columns, shift)
+    return tf.ensure_shape(cut, (image.shape[0], columns, image.shape[2]))
 
 
-def random_crop(image: tf.Tensor, columns: int, level: int, seed: tf.Tensor) -> tf.Tensor:
-    """(bands, frames, channels), (2,) seed -> (bands, columns, channels): the reference's jittered crop."""
+def resized(image: tf.Tensor, bands: int, columns: int) -> tf.Tensor:
+    """(rows, width, channels) uint8 -> (bands, columns, channels) uint8: bilinear, half-pixel centres, rounded."""
+    made = tf.image.resize(image, (bands, columns), antialias=False)
+    return tf.ensure_shape(tf.cast(made + 0.5, tf.uint8), (bands, columns, image.shape[2]))
+
+
+def random_crop(image: tf.Tensor, columns: int, settings: AugmentSettings, seed: tf.Tensor) -> tf.Tensor:
+    """(bands, frames, channels), (2,) seed -> (bands, columns, channels): the reference's jittered crop.
+
+    With other sizes than 1 in the settings the crop is of a random size, and resized then.
+    """
+    bands, level = image.shape[0], settings.level
     time_seed, band_seed = tf.unstack(tf.random.split(seed, 2))
-    latest = tf.maximum(tf.shape(image)[1] - columns, 0)
-    start = tf.random.stateless_uniform([], time_seed, -(columns // EARLY[level]), latest + 1, tf.int32)
-    shift = tf.random.stateless_uniform([], band_seed, 0, image.shape[0] // SHIFT[level] + 1, tf.int32)
-    return crop(image, start, columns, shift)
+    width, rows = columns, bands
+    sized = settings.crop_columns != (1, 1) or settings.crop_bands != (1, 1)
+    if sized:
+        width_seed, rows_seed, row_seed = tf.unstack(tf.random.split(tf.random.fold_in(seed, 1), 3))
+        width = tf.cast(columns * uniform(width_seed, settings.crop_columns) + 0.5, tf.int32)
+        rows = tf.cast(bands * uniform(rows_seed, settings.crop_bands) + 0.5, tf.int32)
+    early = columns // EARLY[level] if settings.early else 0
+    start = whole(time_seed, -early, tf.maximum(tf.shape(image)[1] - width, 0))
+    shift = whole(band_seed, 0, bands // SHIFT[level]) if settings.band_shift else 0
+    if not sized:
+        return crop(image, start, columns, shift)
+    row = whole(row_seed, 0, bands - rows)
+    return resized(_cut(image, start, width, shift)[row : row + rows], bands, columns)
 
 
 def even_starts(frames: tf.Tensor, columns: int, crops: tf.Tensor) -> tf.Tensor:

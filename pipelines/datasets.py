@@ -1,4 +1,5 @@
-"""The order of things: shards -> parse -> join targets -> shuffle -> image -> crop -> augment -> batch.
+"""The order of things: shards -> parse -> join targets -> shuffle -> sound, mixed and changed -> image -> crop
+-> augment -> batch.
 
 Every draw comes from (seed, epoch, position in the epoch) through stateless operations, so parallel maps
 change nothing, and an epoch can be entered at any batch.
@@ -9,13 +10,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
-from pipelines import augment, crops, ops, records
+from pipelines import augment, crops, ops, records, sound_effects, sound_mixing
+from pipelines.augment_settings import AugmentSettings
 from pipelines.domain import Transfer, whole_image
 from pipelines.domain_settings import UNCHANGED, DomainSettings
-from pipelines.settings import AugmentSettings, FeatureSettings, FeedSettings
+from pipelines.settings import FeatureSettings, FeedSettings
 
 _READERS = 8  # shards read side by side
-_ORDER, _PIXELS = 1, 2  # folded into a seed, so that uses do not share their draws
+# Folded into a seed, so that uses do not share their draws: the order of the clips, what happens to each, and
+# the orders of the clips that are mixed with them and that stand behind them.
+_ORDER, _PIXELS, _MIXED, _BEHIND = 1, 2, 3, 4
+_MIXING, _EFFECTS = -1, -2  # folded into a clip's own seed, beside the numbers of its views
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,29 +38,22 @@ class Examples:
         return len(self.keys)
 
 
-def _joined(shards: tf.data.Dataset, examples: Examples, rate: int | None = None) -> tf.data.Dataset:
-    """Shards -> (row of `examples`, (samples,) int16 at `rate` Hz), the clips that take part only.
-
-    None: at the rate that the shards have.
-    """
+def _found(shards: tf.data.Dataset, examples: Examples, stored: records.Stored) -> tf.data.Dataset:
+    """Shards -> (row of `examples`, () sound as it is encoded), the clips that take part only."""
     rows: dict[str, list[int]] = {}
     for row, key in enumerate(examples.keys):
         rows.setdefault(key, []).append(row)
-    found = tf.lookup.StaticHashTable(
+    table = tf.lookup.StaticHashTable(
         tf.lookup.KeyValueTensorInitializer(tf.constant(list(rows)), tf.range(len(rows), dtype=tf.int32)),
         default_value=-1,
     )
     rows_of = tf.ragged.constant(list(rows.values()), dtype=tf.int32)
-    stored = records.stored(examples.shards)
 
     def join(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         key, encoded = stored.split(record)
-        return found.lookup(key), encoded
+        return table.lookup(key), encoded
 
-    def sound(place: tf.Tensor, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return place, stored.sound(encoded, rate)
-
-    joined = (
+    found = (
         shards.interleave(
             tf.data.TFRecordDataset,
             cycle_length=_READERS,
@@ -64,13 +62,29 @@ def _joined(shards: tf.data.Dataset, examples: Examples, rate: int | None = None
         )
         .map(join, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .filter(lambda place, _: place >= 0)
-        .map(sound, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     )
     if len(rows) == len(examples):
-        return joined
+        return found
     # A clip that stands in several rows (one a label, or drawn repeatedly) is used once for each.
-    return joined.flat_map(
-        lambda place, pcm: tf.data.Dataset.from_tensor_slices(rows_of[place]).map(lambda row: (row, pcm))
+    return found.flat_map(
+        lambda place, encoded: tf.data.Dataset.from_tensor_slices(rows_of[place]).map(
+            lambda row: (row, encoded)
+        )
+    )
+
+
+def _joined(shards: tf.data.Dataset, examples: Examples, rate: int | None = None) -> tf.data.Dataset:
+    """Shards -> (row of `examples`, (samples,) int16 at `rate` Hz), the clips that take part only.
+
+    None: at the rate that the shards have.
+    """
+    stored = records.stored(examples.shards)
+
+    def sound(row: tf.Tensor, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return row, stored.sound(encoded, rate)
+
+    return _found(shards, examples, stored).map(
+        sound, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
 
 
@@ -81,11 +95,12 @@ def image_of(
     transfer: Transfer | None = None,
     row: tf.Tensor = 0,
 ) -> tf.Tensor:
-    """(samples,) int16 -> (bands, frames, channels) uint8: the whole clip, as the training graph makes it.
+    """(samples,) int16, or float32 in -1..1 -> (bands, frames, channels) uint8: the whole clip, as in training.
 
     With `transfer`, as it is after that; the clip is then the one of `row`.
     """
-    picture = whole_image(ops, records.to_float(pcm), features, domain)
+    sound = records.to_float(pcm) if pcm.dtype == tf.int16 else pcm
+    picture = whole_image(ops, sound, features, domain)
     image = picture.image if transfer is None else transfer(ops, picture, row)
     return tf.ensure_shape(image, (features.bands, None, 3))
 
@@ -119,44 +134,90 @@ def training(
     Epoch e is the same whether it is the first one drawn or the hundredth, and `first_batch` enters the first
     one as if its earlier batches had been drawn. The last clips of an epoch that fill no batch are left out of
     it: every shape that is new would compile anew. With `views` an image is
-    (batch, views, bands, columns, 3): a clip cropped and augmented so many times.
+    (batch, views, bands, columns, 3): a clip with so many draws of everything but what is mixed into it.
     """
     targets = tf.constant(examples.targets)
     extras = {name: tf.constant(values, tf.float32) for name, values in examples.extras.items()}
     steps = steps_per_epoch(examples, feed.batch)
     seed = tf.constant([feed.seed, feed.seed ^ 0x5EED], tf.int32)
+    stored = records.stored(examples.shards)
+    # Other clips that a clip needs come from orders of their own, so that it never meets one for its place.
+    orders = {"clip": _ORDER}
+    if augmentation.mix > 0:
+        orders["mixed"] = _MIXED
+    if augmentation.background > 0:
+        orders["behind"] = _BEHIND
+
+    def ordered(own: tf.Tensor, use: int) -> tf.data.Dataset:
+        order = tf.random.fold_in(own, use)
+        draws = tf.random.stateless_uniform([len(examples.shards)], order)
+        # Not `order[0]`: what is folded in is the second number, and the first is that of all uses.
+        mixed = tf.random.stateless_uniform([], order, None, None, tf.int64)
+        files = tf.gather(tf.constant(examples.shards), tf.argsort(draws))
+        return (
+            _found(tf.data.Dataset.from_tensor_slices(files), examples, stored)
+            .shuffle(feed.shuffle, seed=mixed, reshuffle_each_iteration=False)
+            .take(steps * feed.batch)
+        )
 
     def epoch_clips(epoch: tf.Tensor) -> tf.data.Dataset:
         # The seed of this function's graph alone: `shuffle` mixes it into its own, and takes no 0.
         tf.random.set_seed(feed.seed % tf.int32.max or 1)
         own = tf.random.fold_in(seed, epoch)
-        order = tf.random.fold_in(own, _ORDER)
-        draws = tf.random.stateless_uniform([len(examples.shards)], order)
-        files = tf.gather(tf.constant(examples.shards), tf.argsort(draws))
         skipped = tf.where(epoch == first_epoch, first_batch * feed.batch, 0)
         return (
-            _joined(tf.data.Dataset.from_tensor_slices(files), examples, features.rate)
-            .shuffle(feed.shuffle, seed=tf.cast(order[0], tf.int64), reshuffle_each_iteration=False)
-            .take(steps * feed.batch)
+            tf.data.Dataset.zip({name: ordered(own, use) for name, use in orders.items()})
             .enumerate()
             .skip(tf.cast(skipped, tf.int64))
-            .map(lambda position, clip: (own, position, *clip))
+            .map(lambda position, clips: (own, position, clips))
         )
 
-    def make(own: tf.Tensor, position: tf.Tensor, row: tf.Tensor, pcm: tf.Tensor) -> dict[str, tf.Tensor]:
+    def read(clip: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, sound_mixing.Labels]:
+        row, encoded = clip
+        labels = {"target": targets[row]} | {name: values[row] for name, values in extras.items()}
+        return records.to_float(stored.sound(encoded, features.rate)), labels
+
+    def make(
+        own: tf.Tensor, position: tf.Tensor, clips: dict[str, tuple[tf.Tensor, tf.Tensor]]
+    ) -> dict[str, tf.Tensor]:
         pixels = tf.random.fold_in(tf.random.fold_in(own, _PIXELS), tf.cast(position, tf.int32))
-        whole = image_of(pcm, features, domain, examples.transfer, row)
+        sound, labels = read(clips["clip"])
+        if "mixed" in clips:
+            sound, labels = sound_mixing.random_mix(
+                sound,
+                labels,
+                lambda: read(clips["mixed"]),
+                augmentation,
+                features.rate,
+                tf.random.fold_in(pixels, _MIXING),
+            )
+
+        def image(sound: tf.Tensor) -> tf.Tensor:
+            return image_of(sound, features, domain, examples.transfer, clips["clip"][0])
+
+        unchanged = None if augmentation.has_effects else image(sound)  # which all views share
 
         def view(seed: tf.Tensor) -> tf.Tensor:
             crop_seed, augment_seed = tf.unstack(tf.random.split(seed, 2))
-            image = crops.random_crop(whole, features.columns, augmentation.level, crop_seed)
-            return augment.augment(image, augmentation, augment_seed)
+            whole = unchanged
+            if whole is None:
+                whole = image(
+                    sound_effects.effects(
+                        sound,
+                        augmentation,
+                        features.rate,
+                        tf.random.fold_in(seed, _EFFECTS),
+                        lambda: read(clips["behind"])[0],
+                    )
+                )
+            crop = crops.random_crop(whole, features.columns, augmentation, crop_seed)
+            return augment.augment(crop, augmentation, augment_seed)
 
         if views:
-            image = tf.stack([view(tf.random.fold_in(pixels, number)) for number in range(views)])
+            made = tf.stack([view(tf.random.fold_in(pixels, number)) for number in range(views)])
         else:
-            image = view(pixels)
-        return {"image": image, "target": targets[row]} | {k: v[row] for k, v in extras.items()}
+            made = view(pixels)
+        return {"image": made} | labels
 
     epochs = tf.data.Dataset.range(first_epoch, tf.int32.max, output_type=tf.int32)
     return (

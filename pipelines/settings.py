@@ -1,4 +1,4 @@
-"""Settings of data, features, crops and augmentation: frozen dataclasses that check themselves.
+"""Settings of data, features, crops and evaluation: frozen dataclasses that check themselves.
 
 A unit stands in every field's comment, derived sizes are properties, and a value that cannot be is a
 `ValueError` naming the key and the choices. Nothing but the standard library is imported, so a configuration
@@ -167,22 +167,6 @@ class FeatureSettings:
     def shape(self) -> tuple[int, int, int]:
         """(bands, columns, channels) of what the network sees."""
         return (self.bands, self.columns, 3)
-
-
-@dataclass(frozen=True)
-class AugmentSettings:
-    """What happens to a training image between cropping and batching."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
-    level: int = 1  # the reference's levels, 0 the mildest to 3
-    cutout: bool = True  # holes of zeros, eight at most, in half of the images
-
-    def __post_init__(self) -> None:
-        """Raise `ValueError` where a value cannot be."""
-        problems = Problems()
-        problems.between("level", self.level, 0, 3)
-        problems.raise_any()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipelines import crops
+from pipelines.augment_settings import AugmentSettings
 
 Array = NDArray[Any]
 DRAWS = 500
@@ -79,22 +80,27 @@ def test_crop_through_a_dataset(frames: int) -> None:
 def test_a_crop_keeps_type_and_knows_its_shape() -> None:
     images = tf.data.Dataset.from_tensors(np.ones((8, 30, 3), np.uint8))
     spec = images.map(
-        lambda x: crops.random_crop(tf.ensure_shape(tf.identity(x), (8, None, 3)), 10, 1, tf.constant([1, 2]))
+        lambda x: crops.random_crop(
+            tf.ensure_shape(tf.identity(x), (8, None, 3)), 10, AugmentSettings(), tf.constant([1, 2])
+        )
     ).element_spec
     assert spec == tf.TensorSpec((8, 10, 3), tf.uint8)
 
 
-def drawn(bands: int, frames: int, columns: int, level: int) -> tuple[Array, Array, list[Array]]:
+def drawn(
+    bands: int, frames: int, columns: int, level: int, **changed: Any
+) -> tuple[Array, Array, list[Array]]:
     """-> (starts, shifts, crops) of `DRAWS` random crops, read off the pixels."""
     seeds = np.stack([np.arange(DRAWS), np.full(DRAWS, level)], axis=1).astype(np.int32)
+    asked = AugmentSettings(level=level, **changed)
 
     def make(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return crops.random_crop(tf.ensure_shape(image, (bands, None, 3)), columns, level, seed)
+        return crops.random_crop(tf.ensure_shape(image, (bands, None, 3)), columns, asked, seed)
 
     made = mapped(make, numbered(bands, frames), seeds)
     for seed, found in zip(seeds[:20], made, strict=False):
         image = tf.constant(numbered(bands, frames))
-        eager = crops.random_crop(image, columns, level, tf.constant(seed))
+        eager = crops.random_crop(image, columns, asked, tf.constant(seed))
         np.testing.assert_array_equal(eager.numpy(), found)
     middle = [found[-1, columns // 2, 0] - 1 for found in made]  # the top row is never a zero
     starts = np.array([pixel % 10000 - columns // 2 for pixel in middle])
@@ -119,6 +125,89 @@ def test_an_image_no_wider_than_the_crop_starts_at_its_first_column_or_early(lev
         starts, _, made = drawn(40, frames, 40, level)
         assert set(starts) == set(range(-int(40 * EARLY[level]), 1))
         assert all(not found[:, frames + 4 :].any() for found in made)
+
+
+def test_early_starts_and_shifts_can_be_switched_off() -> None:
+    starts, shifts, _ = drawn(40, 52, 40, 3, early=False)
+    assert set(starts) == set(range(13))
+    assert set(shifts) == set(range(14))
+    starts, shifts, _ = drawn(40, 52, 40, 3, band_shift=False)
+    assert set(starts) == set(range(-4, 13))
+    assert set(shifts) == {0}
+
+
+# --- crops of random size --------------------------------------------------------------------------------------
+
+
+def bilinear(image: Array, bands: int, columns: int) -> Array:
+    """Resized one axis after the other, pixel centres at halves, the last pixels going on beyond the border."""
+
+    def along(values: Array, axis: int, size: int) -> Array:
+        centres = (np.arange(size) + 0.5) * values.shape[axis] / size - 0.5
+        pixels = np.arange(values.shape[axis])
+        return np.apply_along_axis(lambda line: np.interp(centres, pixels, line), axis, values)
+
+    return along(along(image.astype(float), 0, bands), 1, columns)
+
+
+@given(rows=st.integers(2, 16), width=st.integers(2, 24), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_resized_is_bilinear_and_rounded(rows: int, width: int, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (rows, width, 3), np.uint8)
+    made = crops.resized(tf.constant(image), 10, 12).numpy()
+    assert made.dtype == np.uint8
+    assert made.shape == (10, 12, 3)
+    assert np.abs(made - bilinear(image, 10, 12)).max() <= 0.501
+
+
+def sized(image: Array, count: int = 200, **changed: Any) -> list[Array]:
+    """Crops of 20 x 20 of an image (20, frames, 3) uint8, nothing but their size drawn."""
+    asked = AugmentSettings(level=0, early=False, band_shift=False, **changed)
+    seeds = np.stack([np.arange(count), np.full(count, 5)], axis=1).astype(np.int32)
+
+    def make(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return crops.random_crop(tf.ensure_shape(image, (20, None, 3)), 20, asked, seed)
+
+    made = mapped(make, image, seeds)
+    for seed, found in zip(seeds[:5], made, strict=False):
+        np.testing.assert_array_equal(make(tf.constant(image), tf.constant(seed)).numpy(), found)
+    return made
+
+
+def test_a_crop_of_random_width_shows_that_much_of_the_clip() -> None:
+    slope = np.repeat(np.arange(200, dtype=np.uint8)[None, :, None], 20, axis=0).repeat(3, axis=2)
+    made = sized(slope, crop_columns=(0.5, 2.0))
+    steps = np.array(
+        [(float(x[0, 17, 0]) - float(x[0, 2, 0])) / 15 for x in made]
+    )  # columns of the clip for one
+    assert steps.min() >= 0.5 - 0.1
+    assert steps.max() <= 2 + 0.1
+    assert steps.min() < 0.6
+    assert steps.max() > 1.9
+    assert abs(np.mean(steps) - 1.25) < 0.1
+    assert all((x == x[:1]).all() for x in made)  # the bands are not resized
+    firsts = [int(x[0, 0, 0]) for x in made]
+    assert min(firsts) < 10
+    assert max(firsts) > 150
+
+
+def test_a_wide_crop_of_a_short_clip_ends_in_zeros() -> None:
+    for found in sized(np.full((20, 20, 3), 200, np.uint8), 20, crop_columns=(2.0, 2.0)):
+        assert (found[:, :9] == 200).all()
+        assert (found[:, 11:] == 0).all()
+
+
+def test_a_crop_of_random_height_shows_that_share_of_the_bands() -> None:
+    slope = np.repeat(np.arange(0, 200, 10, dtype=np.uint8)[:, None, None], 30, axis=1).repeat(3, axis=2)
+    made = sized(slope, crop_bands=(0.5, 1.0))
+    steps = np.array([(float(x[15, 0, 0]) - float(x[4, 0, 0])) / 110 for x in made])
+    assert steps.min() >= 0.45
+    assert steps.min() < 0.55
+    assert steps.max() > 0.95
+    lowest = {int(x[0, 0, 0]) for x in made}
+    assert 0 in lowest
+    assert max(lowest) > 50
+    assert max(int(x[-1, 0, 0]) for x in made) == 190
 
 
 # --- evenly spaced crops --------------------------------------------------------------------------------------
