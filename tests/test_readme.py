@@ -1,14 +1,18 @@
 """What the README tells a newcomer to type, typed: in a copy of the checkout, with small settings."""
 
 import csv
+import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from fatk.config import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,6 +73,17 @@ def test_a_command_runs(command: str, checkout: Path) -> None:
     shell(command, checkout)
     for name in re.findall(r"--(?:out|png) (\S+)", command):
         assert (checkout / name).stat().st_size > 0
+
+
+def test_long_commands_are_as_their_configs_and_modules_have_it() -> None:
+    """Those of `bash` blocks take too long here; their modules, configs and settings must be there."""
+    lines = [line for block in blocks("bash") for line in block.replace("\\\n", "").splitlines()]
+    assert lines
+    for line in lines:
+        _, _, module, *arguments = shlex.split(line, comments=True)
+        assert importlib.util.find_spec(module), line
+        config = arguments[arguments.index("--config") + 1]
+        load_config(ROOT / config, [word for word in arguments if "=" in word])
 
 
 def test_the_run_folder_is_as_toured(checkout: Path) -> None:

@@ -1,0 +1,15 @@
+"""What a request is turned away with."""
+
+
+class Refusal(Exception):
+    """An HTTP status of 400 to 503, and one sentence that says why."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with the status."""
+        return {"Retry-After": "1"} if self.status == 503 else {}
