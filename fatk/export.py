@@ -2,24 +2,58 @@
 
 Three processes, each with the backend it needs: this one computes what is expected, a second builds the
 SavedModel with Keras on TensorFlow (plain TensorFlow operations, which jax2tf's are not), a third loads it
-with TensorFlow alone and compares. Only then does the folder get its name.
+with TensorFlow alone and compares. Only then does the folder get its name. `fatk.ensemble` goes the same way.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fatk import cli, folders
-from fatk.config import Config, load_config
+from fatk.ensemble_means import Mean
+from fatk.ensemble_runs import Trained, read_members
 
 TOLERANCE = 1e-4  # largest difference of a probability
 _SECONDS = (0.01, 1.0, 30.0)  # lengths of the clips that are compared
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a SavedModel is made of."""
+
+    members: tuple[Trained, ...]
+    mean: Mean | None = None  # None: the arithmetic one
+    crops: int | None = None  # windows a clip, for all; None: as each member was evaluated
+    jitter: bool = False  # of all windows but the first
+
+    @property
+    def rate(self) -> int:
+        """Hz."""
+        return self.members[0].config.features.rate
+
+    def to_json(self) -> dict[str, Any]:
+        """To be read back by `from_json` in another process."""
+        return {
+            "runs": [str(member.run.folder.resolve()) for member in self.members],
+            "mean": None if self.mean is None else self.mean.to_json(),
+            "crops": self.crops,
+            "jitter": self.jitter,
+        }
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> "Plan":
+        """What `to_json` gave."""
+        mean = None if tree["mean"] is None else Mean.from_json(tree["mean"])
+        return cls(read_members(tree["runs"]), mean, tree["crops"], tree["jitter"])
 
 
 def probes(rate: int) -> list[np.ndarray]:
@@ -33,59 +67,87 @@ def probes(rate: int) -> list[np.ndarray]:
     return clips
 
 
-def expected(run: folders.Run, config: Config, clips: list[np.ndarray]) -> np.ndarray:
-    """-> (clips, classes): what the run's Keras model says, on the backend of this process."""
+def expected(plan: Plan, clips: list[np.ndarray]) -> np.ndarray:
+    """-> (clips, classes): the mean of what the Keras models say, on the backend of this process."""
+    said = np.stack([_member_says(member, plan, clips) for member in plan.members])
+    return said.mean(0) if plan.mean is None else plan.mean(said)
+
+
+def _member_says(member: Trained, plan: Plan, clips: list[np.ndarray]) -> np.ndarray:
+    """-> (clips, classes), in the order of the answer."""
     from fatk import runtime
 
     tf = runtime.quiet_tensorflow()
     import keras
 
+    from fatk import serving_windows
     from models import networks
     from models.tagger import mean_logits
-    from pipelines import crops, ops
+    from pipelines import ops
     from pipelines.datasets import to_unit
     from pipelines.domain import whole_image
 
-    network = networks.load(run.network)
+    network, config = networks.load(member.run.network), member.config
+    count = plan.crops or config.evaluate.crops
     answers = []
     for clip in clips:
         image = whole_image(ops, tf.constant(clip), config.features, config.domain).image
-        cut = crops.even_crops(image, config.features.columns, tf.constant(config.evaluate.crops))
+        cut = serving_windows.cut(image, config.features.columns, tf.constant(count), plan.jitter)
         logits = network(to_unit(cut).numpy(), training=False)
-        answers.append(keras.ops.sigmoid(mean_logits(logits, config.evaluate.crops)))
-    return np.stack([np.asarray(keras.ops.convert_to_numpy(answer))[0] for answer in answers])
+        answers.append(keras.ops.sigmoid(mean_logits(logits, count)))
+    said = np.stack([np.asarray(keras.ops.convert_to_numpy(answer))[0] for answer in answers])
+    return said[:, list(member.order)]
 
 
-def build(run: folders.Run, target: Path) -> None:
-    """Write the SavedModel. Wants Keras on TensorFlow."""
+def lay_out(plan: Plan, assets: dict[str, str], folder: Path) -> None:
+    """Write what `build` reads."""
+    (folder / "plan.json").write_text(json.dumps(plan.to_json()), encoding="utf-8")
+    (folder / "assets").mkdir()
+    for name, text in ({"classes.txt": "\n".join(plan.members[0].classes) + "\n"} | assets).items():
+        (folder / "assets" / name).write_text(text, encoding="utf-8")
+
+
+def build(folder: Path) -> None:
+    """`plan.json` and the assets of a folder -> the SavedModel in it. Wants Keras on TensorFlow."""
     from fatk import runtime
 
     runtime.quiet_tensorflow()
     import keras
 
-    from fatk.serving import ServedTagger
+    from fatk.serving import ServedEnsemble
+    from fatk.serving_ensemble import Ensemble
+    from fatk.serving_member import Member
     from models import networks
 
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError("the SavedModel is built with KERAS_BACKEND=tensorflow")
-    config = load_config(run.config)
-    network = networks.load(run.network)
-    names = tuple(run.classes.read_text(encoding="utf-8").splitlines())
-    served = ServedTagger(network, config.features, config.evaluate, names, run.classes, config.domain)
-    served.save(target)
+    plan = Plan.from_json(json.loads((folder / "plan.json").read_text(encoding="utf-8")))
+    members = [
+        Member(
+            networks.load(member.run.network),
+            member.config.features,
+            member.config.evaluate,
+            member.config.domain,
+            member.order,
+        )
+        for member in plan.members
+    ]
+    ensemble = Ensemble(members, plan.mean, plan.crops, plan.jitter)
+    assets = sorted((folder / "assets").iterdir())
+    ServedEnsemble(ensemble, plan.members[0].classes, assets).save(folder / "saved_model")
 
 
-def verify(target: Path, expectation: Path) -> float:
-    """-> the largest difference of a probability between the SavedModel and what is expected.
+def verify(folder: Path) -> float:
+    """-> the largest difference of a probability between a folder's SavedModel and what is expected.
 
     Batches of one and of seven, where the clip stands among strangers: its answer must not change.
     """
     from fatk.tagger import SavedTagger
 
-    with np.load(expectation) as arrays:
+    with np.load(folder / "expected.npz") as arrays:
         wanted = arrays["probabilities"]
         clips = [arrays[f"clip{number}"] for number in range(len(wanted))]
-    tagger = SavedTagger(target)
+    tagger = SavedTagger(folder / "saved_model")
     strangers = np.random.default_rng(1).uniform(-1, 1, (7, max(map(len, clips)))).astype(np.float32)
     worst = 0.0
     for clip, answer in zip(clips, wanted, strict=True):
@@ -100,38 +162,49 @@ def verify(target: Path, expectation: Path) -> float:
     return worst
 
 
-def export(run: folders.Run) -> float:
+def make(plan: Plan, assets: dict[str, str], target: Path) -> float:
     """Build, load again in a fresh process, compare, and put in place -> the largest difference.
 
-    Raises `RuntimeError` where a step fails or the difference is beyond `TOLERANCE`; an earlier SavedModel
-    stays where it was.
+    `assets`: {name: text} that travels with the model. Raises `RuntimeError` where a step fails or the
+    difference is beyond `TOLERANCE`; an earlier SavedModel stays where it was.
     """
-    config = load_config(run.config)
-    clips = probes(config.features.rate)
-    with tempfile.TemporaryDirectory(dir=run.folder, prefix="export-") as folder:
-        expectation, target = Path(folder) / "expected.npz", Path(folder) / "saved_model"
+    clips = probes(plan.rate)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="export-") as name:
+        folder = Path(name)
+        lay_out(plan, assets, folder)
         np.savez(
-            expectation,
-            probabilities=expected(run, config, clips),
+            folder / "expected.npz",
+            probabilities=expected(plan, clips),
             **{f"clip{number}": clip for number, clip in enumerate(clips)},  # type: ignore[arg-type]
         )
-        _fresh("tensorflow", "build", run.folder, target)
-        difference = float(_fresh("tensorflow", "verify", target, expectation).split()[-1])
+        _fresh("tensorflow", "build", folder)
+        difference = float(_fresh("tensorflow", "verify", folder).split()[-1])
         if not difference <= TOLERANCE:
             raise RuntimeError(
                 f"the SavedModel's probabilities are off by {difference:.2g}, over {TOLERANCE:g}"
             )
-        if run.saved_model.exists():
-            shutil.rmtree(run.saved_model)
-        os.replace(target, run.saved_model)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(folder / "saved_model", target)
     return difference
 
 
-def _fresh(backend: str, step: str, *arguments: Path) -> str:
+def export(run: folders.Run) -> float:
+    """A run's network -> its SavedModel, as `make` does -> the largest difference."""
+    members = read_members([run.folder])
+    scores = {"members": [members[0].told()]}
+    assets = {
+        "config.toml": run.config.read_text(encoding="utf-8"),
+        "scores.json": json.dumps(scores, indent=1, ensure_ascii=False) + "\n",
+    }
+    return make(Plan(members), assets, run.saved_model)
+
+
+def _fresh(backend: str, step: str, folder: Path) -> str:
     """Run a step of this module in a process of its own -> what it printed."""
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run(
-        [sys.executable, "-m", "fatk.export", step, *(str(path.resolve()) for path in arguments)],
+        [sys.executable, "-m", "fatk.export", step, str(folder.resolve())],
         cwd=root,
         env=os.environ | {"KERAS_BACKEND": backend},
         capture_output=True,
@@ -147,18 +220,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command, and the two steps that it runs in processes of their own."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["build"]:
-        build(folders.Run(Path(arguments[1])), Path(arguments[2]))
+        build(Path(arguments[1]))
         return 0
     if arguments[:1] == ["verify"]:
-        print(verify(Path(arguments[1]), Path(arguments[2])))
+        print(verify(Path(arguments[1])))
         return 0
     parser = cli.parser("fatk.export", __doc__)
     parser.add_argument("--run", required=True, metavar="DIR", help="a run's folder, as runs/demo")
     run = folders.Run(Path(parser.parse_args(arguments).run))
-    if not run.network.exists():
-        raise cli.UserError(
-            f"{run.folder}: no run, or one that has kept no network yet ({run.network.name})."
-        )
     difference = export(run)
     cli.say(f"{run.saved_model}: differs from the Keras model by {difference:.1e} at most")
     return 0

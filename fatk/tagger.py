@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,10 @@ from fatk.cli import UserError
 
 
 def find_saved_model(model: str | Path) -> Path:
-    """A run's folder or the SavedModel in it -> the SavedModel. Raises `UserError` where there is none."""
+    """A run's folder, an ensemble's, or the SavedModel in it -> the SavedModel.
+
+    Raises `UserError` where there is none.
+    """
     folder = Path(model)
     for candidate in (folder / "saved_model", folder):
         if (candidate / "saved_model.pb").is_file():
@@ -86,6 +90,25 @@ class SavedTagger:
         """-> ((windows,) start in seconds, (windows, classes) probabilities) along a recording."""
         answer = self._model.signatures["windows"](audio=self._tf.constant(self._waveform(sound)))
         return answer["start_seconds"].numpy(), answer["probabilities"].numpy()
+
+    def embed(self, sound: np.ndarray | str | Path) -> np.ndarray:
+        """-> (dim,): what the network's last layer sees of a clip, for search and clustering."""
+        given = self._tf.constant(self._waveform(sound)[None])
+        return self._signature("embeddings")(audio=given)["embeddings"].numpy()[0]
+
+    def explain(self, sound: np.ndarray | str | Path, name: str) -> np.ndarray:
+        """-> (bands, frames) float32, 0..1: what in the clip's image speaks for a class."""
+        if name not in self.classes:
+            raise ValueError(f"`name` must be one of {', '.join(self.classes)}. Received: {name!r}.")
+        number = self._tf.constant(self.classes.index(name), self._tf.int32)
+        audio = self._tf.constant(self._waveform(sound))
+        return self._signature("explain")(audio=audio, class_index=number)["overlay"].numpy()
+
+    def _signature(self, name: str) -> Any:
+        """A signature that models of older exports lack. Raises `UserError` naming it."""
+        if name not in self._model.signatures:
+            raise UserError(f"{self.folder}: has no signature {name!r}. Export it anew.")
+        return self._model.signatures[name]
 
     def top(self, sound: np.ndarray | str | Path, count: int = 3) -> list[tuple[str, float]]:
         """-> the likeliest classes with their probabilities, best first."""
