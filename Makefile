@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 TFIO := .venv-tfio
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-tfio quick lint types bench constraints clean
+.PHONY: help demo test test-tfio test-kill quick lint types bench constraints clean
 
 help:
 	@echo "make demo    install, train on the embedded set, score, export (a few minutes on a CPU)"
 	@echo "make test    install, then lint, types, all tests, and training on Keras' TensorFlow backend"
 	@echo "make test-tfio  the same shards through tensorflow-io, in an environment of its own (.venv-tfio)"
+	@echo "make test-kill  a run killed ten times ends like one that never was (some ten minutes)"
 	@echo "make quick   the tests without the whole-process ones"
 	@echo "make bench   install PyTorch, run every benchmark, write benchmarks/RESULTS.md"
 	@echo "make clean   delete environments and caches; runs and records stay"
@@ -51,6 +52,10 @@ $(TFIO)/stamp: requirements-tfio.txt
 
 test-tfio: $(TFIO)/stamp
 	$(TFIO)/bin/python -m pytest -p no:cacheprovider tests_tfio
+
+# Ten kills of a run of twelve epochs; `make test` has a smaller one.
+test-kill: $(VENV)/stamp-dev
+	FATK_KILLS=10 $(BIN)/pytest tests/test_fatk_killed.py
 
 quick: $(VENV)/stamp-dev
 	$(BIN)/pytest -m "not slow"

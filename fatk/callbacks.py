@@ -1,6 +1,7 @@
 """What happens around the batches and epochs of a run: history, best weights, checkpoints, bar, Ctrl-C."""
 
 import csv
+import math
 import os
 import signal
 import sys
@@ -15,7 +16,9 @@ import keras
 from fatk import checkpoint, cli, folders
 from fatk.checkpoint import Progress
 from fatk.config import Config
+from fatk.unfit import Unfit
 
+UNFINISHED = "unfinished.keras"  # in a run's folder, while best weights are being written
 HISTORY = (
     "epoch",
     "stage",
@@ -45,8 +48,12 @@ def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
 class Keeper(keras.callbacks.Callback):
     """Writes a history row an epoch, keeps the best weights, checkpoints, and stops tidily when asked.
 
-    `metric_values` of a resumed epoch's earlier batches are put back after Keras has reset them.
+    `metric_values` of a resumed epoch's earlier batches are put back after Keras has reset them. Where a loss
+    or gradients are not finite, `Unfit` ends the run before anything of them is written. The device notes the
+    first such batch; it is asked once a second, before each checkpoint and at each epoch's end.
     """
+
+    _LOOK = 1.0  # seconds between looks at the loss, each of which waits for the device
 
     def __init__(self, run: folders.Run, config: Config, progress: Progress, steps: int):
         super().__init__()
@@ -58,7 +65,7 @@ class Keeper(keras.callbacks.Callback):
         self.first_batch = 0  # where the first epoch of this fit is entered
         self.metric_values: list[Any] | None = None
         self.stop_asked = False
-        self._epoch_began = self._trained = self._saved = time.monotonic()
+        self._epoch_began = self._trained = self._saved = self._looked = time.monotonic()
         self._handlers: dict[int, Any] = {}
 
     def on_train_begin(self, logs=None):
@@ -89,11 +96,17 @@ class Keeper(keras.callbacks.Callback):
             for variable, value in zip(self.model.metrics_variables, self.metric_values, strict=True):
                 variable.assign(value)
             self.metric_values = None
+        else:
+            self.model.optimizer.begin_epoch()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Checkpoint by the clock; heed a wish to stop."""
-        self._trained = time.monotonic()
+        """Checkpoint by the clock; heed a wish to stop; look whether the loss is a number still."""
         done = self.first_batch + batch + 1
+        if time.monotonic() - self._looked > self._LOOK:
+            self._looked = time.monotonic()
+            if not math.isfinite(float(logs["loss"])):  # the mean so far, so it stays as it is
+                self._check(True, done - 1)
+        self._trained = time.monotonic()
         due = self._trained - self._saved > 60 * self.config.train.checkpoint_minutes
         if not (due or self.stop_asked) or done == self.steps:
             return  # after the last batch the epoch's end heeds both
@@ -104,6 +117,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Row, best weights, checkpoint - in this order, so that a checkpoint knows of both."""
+        self._check(not all(math.isfinite(float(value)) for value in logs.values()))
         now = time.monotonic()
         progress, tagger = self.progress, self.model
         trained = (self.steps - self.first_batch) * self.config.train.batch
@@ -129,7 +143,14 @@ class Keeper(keras.callbacks.Callback):
         if self.stop_asked:
             raise Interrupted
 
+    def _check(self, wrong: bool = False, batch: int | None = None) -> None:
+        """Raise `Unfit` where a batch of this epoch was not finite, or `wrong`, then naming `batch`."""
+        noted = self.model.optimizer.gradients.unfit_batch
+        if wrong or noted is not None:
+            raise Unfit(self.stage, self.progress.epoch, batch if noted is None else noted)
+
     def _checkpoint(self) -> None:
+        self._check()
         # `self.model` brings the variables up to date with JAX's loop before they are read.
         checkpoint.save(self.run.checkpoints, self.model, self.progress)
         self._saved = time.monotonic()
@@ -144,7 +165,7 @@ def save_network(network: keras.Model, run: folders.Run, config: Config) -> None
         twin = networks.build(settings, config.features.shape, network.output_shape[-1], "float32")
         twin.set_weights(network.get_weights())
         network = twin
-    unfinished = run.folder / "unfinished.keras"
+    unfinished = run.folder / UNFINISHED
     network.save(unfinished)
     os.replace(unfinished, run.network)
 

@@ -1,6 +1,6 @@
 """The run itself, once its clips are prepared and its frameworks are up."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 from fatk import checkpoint as checkpoints
-from fatk import cli, folders, runtime, scoring
-from fatk.callbacks import Bar, Interrupted, Keeper
+from fatk import cli, folders, runtime, unfit, verdict
+from fatk.callbacks import UNFINISHED, Bar, Interrupted, Keeper
 from fatk.config import Config
 from fatk.export import export
 from fatk.feeds import Feeds
@@ -18,15 +18,23 @@ from fatk.tensorboard import Board
 from fatk.train import Outcome
 from models import losses, mixup, networks, schedules
 from models.tagger import Tagger
-from pipelines import datasets
-from pipelines.sources import TEST
 from pipelines.splits import write_splits
 
 
 class Trainer:
-    """One run: its data, its model, its folder."""
+    """One run: its data, its model, its folder.
 
-    def __init__(self, run: folders.Run, config: Config, prepared: Prepared):
+    `callbacks` are called after the run's own. `shown`: settings that TensorBoard is to list in any case.
+    """
+
+    def __init__(
+        self,
+        run: folders.Run,
+        config: Config,
+        prepared: Prepared,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        shown: Sequence[str] = (),
+    ):
         self.run = run
         self.config = config
         self.prepared = prepared
@@ -47,7 +55,8 @@ class Trainer:
         )
         write_splits(run.splits, prepared.split, prepared.source)
         folders.write_text(run.classes, "\n".join(prepared.classes) + "\n")
-        self.board = Board(run, config, prepared.classes)
+        self.callbacks = tuple(callbacks)
+        self.board = Board(run, config, prepared.classes, shown)
 
     def _take_over(self, source: Path) -> None:
         """Weights of another run, by name, with a report of what fitted."""
@@ -74,28 +83,40 @@ class Trainer:
     def go(self, exported: bool = True) -> Outcome:
         """Train, score, export -> the outcome. Ctrl-C is heeded between batches; what was best is kept."""
         self._say_plan()
+        self._tidy()
         interrupted = False
         stored = checkpoints.latest(self.run.checkpoints)
         progress = stored[0] if stored else checkpoints.Progress()
         keeper = Keeper(self.run, self.config, progress, self.steps)
         bar = Bar(progress, self._epochs, self.steps)
-        if stored is None:
-            self.board.settings()
-            self.board.graph(self.network)
-            self.board.inputs(self.feeds.train)
+        finished = False
         try:
+            if stored is None:
+                self.board.start(self.network, self.feeds.train)
             self._stages(keeper, bar, stored[1] if stored else None)
+            finished = True
         except Interrupted:
-            interrupted = True
+            interrupted = finished = True
+        except unfit.Unfit as found:
+            raise cli.UserError(unfit.explain(self.run, self.feeds, found)) from None
         finally:
             keeper.release_signals()
             bar.close()
+            if not finished:
+                self.board.close()
         if not self.run.network.exists():
             self.board.close()
             cli.say("stopped before the first epoch was over: there is nothing to score or export yet")
             return Outcome(self.run, {}, interrupted)
         summary = self._finish(progress, exported)
         return Outcome(self.run, summary, interrupted)
+
+    def _tidy(self) -> None:
+        """Delete what a run that was killed had half written."""
+        for path in (*self.run.folder.glob("*.tmp"), *self.run.checkpoints.glob("*.tmp")):
+            path.unlink()
+        (self.run.folder / UNFINISHED).unlink(missing_ok=True)
+        (self.run.folder / unfit.FILE).unlink(missing_ok=True)
 
     @property
     def _epochs(self) -> int:
@@ -114,9 +135,9 @@ class Trainer:
         stage, train = self.config.stage[number], self.config.train
         networks.freeze_trunk(self.network, stage.freeze, norms=not stage.freeze_norms)
         shares = None
+        self.board.groups = self._groups(stage.first_rate is None)
         if stage.first_rate is not None:
-            groups = networks.layer_groups(self.network, train.groups)
-            shares = schedules.shares(groups, stage.first_rate, stage.rate)
+            shares = schedules.shares(self.board.groups, stage.first_rate, stage.rate)
         self.tagger.compile(
             optimizer=schedules.optimizer(
                 stage.schedule,
@@ -130,6 +151,15 @@ class Trainer:
             ),
             loss=None,
         )
+
+    def _groups(self, alike: bool) -> tuple[tuple[str, ...], ...]:
+        """Paths of weights, first layers first; one group where there are few layers and rates are `alike`."""
+        try:
+            return networks.layer_groups(self.network, self.config.train.groups)
+        except ValueError:
+            if not alike:
+                raise
+            return networks.layer_groups(self.network, 1)
 
     def _build(self) -> None:
         """Make every variable, so that a checkpoint finds its place."""
@@ -189,7 +219,7 @@ class Trainer:
                 epochs=stop,
                 steps_per_epoch=self.steps - skipped,
                 validation_data=valid,
-                callbacks=[keeper, bar, self.board, *self._unmixing(end)],
+                callbacks=[keeper, bar, self.board, *self.callbacks, *self._unmixing(end)],
                 shuffle=False,  # the feed shuffles; Keras would warn that it cannot
                 verbose=0,
             )
@@ -200,62 +230,12 @@ class Trainer:
             return []
         return [mixup.Unmixed(self.tagger.mixing, end - self.config.mixing.rest)]
 
-    def predict(self, examples: datasets.Examples, network: keras.Model) -> np.ndarray:
-        """-> (clips, classes) probabilities, the mean over evenly spaced crops."""
-        scorer = Tagger(network)
-        chances = np.zeros(examples.targets.shape, np.float32)
-        for part in self.feeds.evaluation(examples, with_rows=True):
-            rows = part.pop("row").numpy()
-            logits = scorer.predict_on_batch({k: v.numpy() for k, v in part.items()})["logits"]
-            seen = rows >= 0
-            chances[rows[seen]] = 1 / (1 + np.exp(-logits[seen].astype(np.float64)))
-        return chances
-
     def _finish(self, progress: checkpoints.Progress, exported: bool) -> dict[str, Any]:
         """Score the kept weights, write the tables, export -> the summary."""
-        network = networks.load(self.run.network)
-        classes = self.prepared.classes
-        clips = self.prepared.split.valid
-        chances = self.predict(self.feeds.valid, network)
-        scores = scoring.Scores(tuple(c.name for c in clips), self.feeds.valid.targets, chances)
-        rows = scores.per_class(classes)
-        scoring.write_per_class(self.run.per_class, rows)
-        scoring.write_predictions(self.run.predictions, scores.names, classes, chances)
-        test = self._test(network)
-        summary = {
-            "name": self.config.name,
-            "val_lwlrap": scores.lwlrap,
-            "val_accuracy": scores.accuracy,
-            "test_lwlrap": test,
-            "parameters": network.count_params(),
-            "epochs": progress.epoch,
-            "best_epoch": progress.best_epoch,
-            "seconds": round(progress.seconds, 1),
-            "seed": self.config.seed,
-            "fingerprint": self.prepared.manifest["fingerprint"],
-            "versions": runtime.versions(),
-            "backend": keras.backend.backend(),
-            "device": runtime.device(),
-        }
-        folders.write_text(self.run.summary, json.dumps(summary, indent=1) + "\n")
-        self.board.clips(self.feeds.valid, chances, progress.epoch)
-        self.board.per_class(rows, progress.epoch)
-        self.board.summary(summary, progress.epoch)
+        found = verdict.judge(self.run, self.feeds, networks.load(self.run.network), progress)
+        self.board.finish(self.feeds.valid, found.chances, found.per_class, found.summary, progress.epoch)
         self.board.close()
         if exported:
             difference = export(self.run)
             cli.say(f"exported; the SavedModel differs from the Keras model by {difference:.1e} at most")
-        return summary
-
-    def _test(self, network: keras.Model) -> float | None:
-        """Write the submission where there are test clips -> lwlrap where their labels are known."""
-        clips = self.prepared.split.test
-        if not clips:
-            return None
-        examples = self.feeds.examples(clips)
-        chances = self.predict(examples, network)
-        names = tuple(clip.name for clip in clips)
-        scoring.write_predictions(self.run.submission, names, self.prepared.classes, chances)
-        if not all(clip.labels for clip in clips if clip.pool == TEST):
-            return None
-        return scoring.Scores(names, examples.targets, chances).lwlrap
+        return found.summary

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import keras
 from keras import ops
@@ -49,6 +50,26 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "steps": self.steps}
 
 
+@dataclass(frozen=True)
+class Gradients:
+    """Norms over all gradients of a batch together, of the batches of an epoch so far."""
+
+    batches: float
+    total: float
+    largest: float
+    unfit: float  # the first batch whose gradients were not finite, from 1; 0: none
+
+    @property
+    def mean(self) -> float:
+        """0 before any batch."""
+        return self.total / max(self.batches, 1.0)
+
+    @property
+    def unfit_batch(self) -> int | None:
+        """The first batch, from 0, whose gradients were not finite."""
+        return int(self.unfit) - 1 if self.unfit else None
+
+
 @keras.saving.register_keras_serializable("fatk")
 class CycledAdamW(keras.optimizers.AdamW):
     """AdamW whose first-moment coefficient follows the schedule's `momentum`, where it has one.
@@ -68,6 +89,39 @@ class CycledAdamW(keras.optimizers.AdamW):
         """Make the slots; find each variable's share."""
         super().build(variables)
         self._share_of = {self._var_key(v): self.shares.get(v.path, 1.0) for v in variables}
+        # What `Gradients` reads: batches, sum and largest of norms, first batch that was not finite, from 1.
+        self._watched = self.add_variable((4,), dtype="float32", name="gradients")
+
+    def apply(self, grads, trainable_variables=None):
+        """One batch's gradients; their norm, before any clipping, is kept."""
+        grads = list(grads)
+        super().apply(grads, trainable_variables)
+        squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads if g is not None]
+        if not squares:
+            return
+        norm = ops.sqrt(sum(squares))
+        count, total, largest, unfit = ops.unstack(ops.convert_to_tensor(self._watched))
+        noted = ops.logical_or(unfit > 0, ops.isfinite(norm))
+        self._watched.assign(
+            ops.stack(
+                [count + 1, total + norm, ops.maximum(largest, norm), ops.where(noted, unfit, count + 1)]
+            )
+        )
+
+    @property
+    def gradients(self) -> "Gradients":
+        """Of the batches since `begin_epoch`; waits for the device."""
+        return Gradients(*(float(value) for value in ops.convert_to_numpy(self._watched)))
+
+    def begin_epoch(self) -> None:
+        """Count batches and gradients anew. A checkpoint within an epoch holds the counts."""
+        self._watched.assign(ops.zeros((4,)))
+
+    def rates(self, groups: Sequence[Sequence[str]]) -> tuple[float, ...]:
+        """Paths in groups -> each group's present learning rate, 0 where none of it is trained."""
+        now = float(ops.convert_to_numpy(self.learning_rate))
+        trained = {v.path: self._share_of[self._var_key(v)] for v in self._trainable_variables}
+        return tuple(now * max((trained.get(path, 0.0) for path in group), default=0.0) for group in groups)
 
     def update_step(self, gradient, variable, learning_rate):
         """One update, with the momentum of this step and the variable's own rate."""

@@ -90,10 +90,13 @@ class Tagger(keras.Model):
         """Mean over the labelled clips of a batch, each by its weight; MixMatch's two terms where it mixed."""
         each, counted = self._terms(y_pred)
         if "unlabelled_weight" in y_pred:
-            return mixmatch.loss(
+            loss = mixmatch.loss(
                 each, y_pred["target"], y_pred["logits"], y_pred["labelled"], y_pred["unlabelled_weight"]
             )
-        return losses.weighted_mean(each, counted, y_pred.get("weight"))
+        else:
+            loss = losses.weighted_mean(each, counted, y_pred.get("weight"))
+        # A loss can be infinite where its gradients are not; the optimiser, which sees these, is to notice.
+        return loss * ops.stop_gradient(ops.where(ops.isfinite(loss), 1.0, float("nan")))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Loss over all labelled clips, and lwlrap of the given labels (of mixed images while training)."""

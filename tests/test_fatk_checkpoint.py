@@ -10,17 +10,18 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import soundfile
 
-from fatk import checkpoint, runtime, trainer
+from fatk import checkpoint
 from fatk.callbacks import Keeper
 from fatk.checkpoint import Progress
 from fatk.config import Config, load_config
 from fatk.train import Outcome
 from fatk.train import train as run_training
-from models import networks, schedules
+from models import schedules
 from models.mixup import Mixup
 from models.tagger import Tagger
+from tests import small_runs
+from tests.small_runs import STEPS
 
 CLASSES, SIDE, BATCH = 3, 6, 16
 
@@ -161,58 +162,17 @@ def test_a_checkpoint_of_another_network_is_refused(trained: Tagger, tmp_path: P
 
 # Whole runs, of a network that compiles in a moment
 
-RATE, STEPS = 8000, 4
-STAGES = "[[stage]]\nepochs = 1\nfreeze = true\n[[stage]]\nepochs = 2\n"
-
-
-def small_trunk(image: keras.KerasTensor) -> keras.KerasTensor:
-    x = keras.layers.Conv2D(4, 3, 4, name="block1_conv")(image)
-    return keras.layers.BatchNormalization(name="block1_norm")(x)
-
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """Twenty beeps of two classes, four to validate on; a stage with a frozen trunk, a stage without."""
-    folder = tmp_path_factory.mktemp("beeps")
-    (folder / "clips").mkdir()
-    names = [f"{n:02d}.wav" for n in range(20)]
-    for n, name in enumerate(names):
-        time = np.arange(1600 + 40 * n) / RATE
-        soundfile.write(folder / "clips" / name, 0.3 * np.sin(2 * np.pi * (300 + 90 * n) * time), RATE)
-    with (folder / "t.csv").open("w", newline="") as out:
-        rows = [(name, "ab"[n % 2], int(n < 4)) for n, name in enumerate(names)]
-        csv.writer(out).writerows([("fname", "labels", "valid"), *rows])
-    path = folder / "beeps.toml"
-    path.write_text(
-        'seed = 3\n[data]\nkind = "csv"\npath = "clips"\ntable = "t.csv"\nrecords = "records"\n'
-        f"[features]\nrate = {RATE}\nbands = 16\n[train]\nbatch = 4\n[evaluate]\ncrops = 2\nbatch = 3\n"
-        f"[log]\nimages = 1\nclips = 1\n{STAGES}"
-    )
-    return load_config(path)
+    return load_config(small_runs.write_beeps(tmp_path_factory.mktemp("beeps") / "set"))
 
 
 @pytest.fixture(autouse=True, scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A trunk of one layer, no export, and what is compiled once is kept."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(networks.TRUNKS, "specgram", small_trunk)
-        patch.setattr(trainer, "export", lambda run: 0.0)
-        patch.setattr(runtime, "start", lambda config: keras.utils.set_random_seed(config.seed))
-        if keras.backend.backend() != "jax":
-            yield
-            return
-        import jax
-        from jax.experimental.compilation_cache import compilation_cache
-
-        before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
-        jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        compilation_cache.reset_cache()  # it looks at the folder once
+    with small_runs.quick(tmp_path_factory.mktemp("compiled")):
         yield
-        jax.config.update("jax_compilation_cache_dir", before[0])
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
-        compilation_cache.reset_cache()
 
 
 def history(outcome: Outcome) -> list[dict[str, str]]:

@@ -1,0 +1,53 @@
+"""One run of a sweep, in the sweep's own process."""
+
+import gc
+import shutil
+from collections.abc import Callable, Sequence
+
+import keras
+
+from fatk import folders, runtime
+from fatk.config import Config, to_toml
+from fatk.prepare import prepare
+from fatk.train import Outcome
+from fatk.trainer import Trainer
+
+Report = Callable[[int, float], None]  # (finished epochs, validation lwlrap); may raise to end the run
+
+
+class Reporter(keras.callbacks.Callback):
+    """Tells of each epoch."""
+
+    def __init__(self, report: Report):
+        super().__init__()
+        self.report = report
+
+    def on_epoch_end(self, epoch, logs=None):
+        """After the run's own files are written."""
+        self.report(epoch + 1, float(logs["val_lwlrap"]))
+
+
+def train(folder: folders.Run, config: Config, shown: Sequence[str], report: Report) -> Outcome:
+    """Train and score, or go on with what was stopped -> what it came to. Nothing is exported.
+
+    A folder of other settings, left by a search that is gone, gives way.
+    """
+    text = to_toml(config)
+    if folder.config.exists() and folder.config.read_text(encoding="utf-8") != text:
+        shutil.rmtree(folder.folder)
+    folder.folder.mkdir(parents=True, exist_ok=True)
+    folders.write_text(folder.config, text)
+    forget()
+    prepared = prepare(config)
+    runtime.start(config)
+    return Trainer(folder, config, prepared, [Reporter(report)], shown).go(exported=False)
+
+
+def forget() -> None:
+    """Let go of the run before: its graphs, its compiled steps, and the count of its layers' names."""
+    keras.backend.clear_session()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+    gc.collect()

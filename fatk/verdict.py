@@ -1,0 +1,78 @@
+"""What a run's kept weights are worth: validation and test clips scored, tables written, all in a summary."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from fatk import folders, runtime, scoring
+from fatk.checkpoint import Progress
+from fatk.feeds import Feeds
+from models.tagger import Tagger
+from pipelines.datasets import Examples
+from pipelines.sources import TEST
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """Scores, and what they were made of."""
+
+    summary: dict[str, Any]
+    chances: np.ndarray  # (clips, classes) probabilities of the validation clips
+    per_class: list[tuple[str, float, float]]  # class, lwlrap, weight
+
+
+def predict(feeds: Feeds, examples: Examples, network: keras.Model) -> np.ndarray:
+    """-> (clips, classes) probabilities, the mean over evenly spaced crops."""
+    scorer = Tagger(network)
+    chances = np.zeros(examples.targets.shape, np.float32)
+    for part in feeds.evaluation(examples, with_rows=True):
+        rows = part.pop("row").numpy()
+        logits = scorer.predict_on_batch({k: v.numpy() for k, v in part.items()})["logits"]
+        seen = rows >= 0
+        chances[rows[seen]] = 1 / (1 + np.exp(-logits[seen].astype(np.float64)))
+    return chances
+
+
+def judge(run: folders.Run, feeds: Feeds, network: keras.Model, progress: Progress) -> Verdict:
+    """Score the kept weights, write the tables and the summary."""
+    config, prepared = feeds.config, feeds.prepared
+    names = tuple(clip.name for clip in prepared.split.valid)
+    chances = predict(feeds, feeds.valid, network)
+    scores = scoring.Scores(names, feeds.valid.targets, chances)
+    rows = scores.per_class(prepared.classes)
+    scoring.write_per_class(run.per_class, rows)
+    scoring.write_predictions(run.predictions, names, prepared.classes, chances)
+    summary = {
+        "name": config.name,
+        "val_lwlrap": scores.lwlrap,
+        "val_accuracy": scores.accuracy,
+        "test_lwlrap": _test(run, feeds, network),
+        "parameters": network.count_params(),
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "seconds": round(progress.seconds, 1),
+        "seed": config.seed,
+        "fingerprint": prepared.manifest["fingerprint"],
+        "versions": runtime.versions(),
+        "backend": keras.backend.backend(),
+        "device": runtime.device(),
+    }
+    folders.write_text(run.summary, json.dumps(summary, indent=1) + "\n")
+    return Verdict(summary, chances, rows)
+
+
+def _test(run: folders.Run, feeds: Feeds, network: keras.Model) -> float | None:
+    """Write the submission where there are test clips -> lwlrap where their labels are known."""
+    clips = feeds.prepared.split.test
+    if not clips:
+        return None
+    examples = feeds.examples(clips)
+    chances = predict(feeds, examples, network)
+    names = tuple(clip.name for clip in clips)
+    scoring.write_predictions(run.submission, names, feeds.prepared.classes, chances)
+    if not all(clip.labels for clip in clips if clip.pool == TEST):
+        return None
+    return scoring.Scores(names, examples.targets, chances).lwlrap
