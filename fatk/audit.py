@@ -24,6 +24,7 @@ from pipelines.sources import CURATED, NOISY, Clip
 
 # Suspicion from which on a noisy clip does not train the next round: wrong, more likely than not.
 DOUBTED = 0.5
+NEVER = 10**6  # epochs between validations: those of a stage's last epoch are enough here
 
 
 def out_of_fold(
@@ -51,7 +52,7 @@ def out_of_fold(
             config,
             name=f"{config.name}-audit-{title}",
             seed=config.seed + turn,
-            train=replace(config.train, keep="last"),
+            train=replace(config.train, keep="last", validate_every=NEVER),
         )
         run = folders.Run(folders.RUNS / f"{config.name}-audit" / title)
         split = replace(prepared.split, train=rest, valid=tuple(clips[n] for n in held), test=())

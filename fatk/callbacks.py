@@ -121,13 +121,13 @@ class Keeper(keras.callbacks.Callback):
         now = time.monotonic()
         progress, tagger = self.progress, self.model
         trained = (self.steps - self.first_batch) * self.config.train.batch
-        value = float(logs["val_lwlrap"])
+        value = float(logs["val_lwlrap"]) if "val_lwlrap" in logs else None
         row = {
             "epoch": epoch + 1,
             "stage": self.stage,
             "loss": f"{float(logs['loss']):.7g}",
-            "val_loss": f"{float(logs['val_loss']):.7g}",
-            "val_lwlrap": f"{value:.7g}",
+            "val_loss": "" if value is None else f"{float(logs['val_loss']):.7g}",
+            "val_lwlrap": "" if value is None else f"{value:.7g}",
             "learning_rate": f"{float(tagger.optimizer.learning_rate):.7g}",
             "seconds": f"{now - self._epoch_began:.2f}",
             "examples_per_second": f"{trained / max(self._trained - self._epoch_began, 1e-9):.1f}",
@@ -136,12 +136,24 @@ class Keeper(keras.callbacks.Callback):
         progress.seconds += now - self._epoch_began
         progress.epoch, progress.batch, self.first_batch = epoch + 1, 0, 0
         write_history(self.run.history, progress.history)
-        if self.config.train.keep == "last" or progress.best is None or value > progress.best:
+        if self._keeps(value):
             progress.best, progress.best_epoch = value, epoch + 1
-            save_network(tagger.kept, self.run, self.config)
+            save_network(tagger.kept, self.run.network, self.config)
+        averaged = sum(stage.epochs for stage in self.config.stage) - self.config.train.average
+        if self.config.train.keep == "average" and epoch >= averaged:
+            self.run.averaged.mkdir(exist_ok=True)
+            save_network(tagger.kept, self.run.averaged / f"epoch{epoch + 1:05d}.keras", self.config)
         self._checkpoint()
         if self.stop_asked:
             raise Interrupted
+
+    def _keeps(self, value: float | None) -> bool:
+        """Whether the weights of an epoch with that validation lwlrap are the ones to keep so far."""
+        if self.config.train.keep != "best":
+            return True
+        best = self.progress.best
+        # Before the first validation any weights are better than none.
+        return best is None or (value is not None and value > best)
 
     def _check(self, wrong: bool = False, batch: int | None = None) -> None:
         """Raise `Unfit` where a batch of this epoch was not finite, or `wrong`, then naming `batch`."""
@@ -156,7 +168,7 @@ class Keeper(keras.callbacks.Callback):
         self._saved = time.monotonic()
 
 
-def save_network(network: keras.Model, run: folders.Run, config: Config) -> None:
+def save_network(network: keras.Model, path: Path, config: Config) -> None:
     """Write the bare network in float32, whatever it trains in."""
     if config.network.precision != "float32":
         from models import networks
@@ -165,9 +177,14 @@ def save_network(network: keras.Model, run: folders.Run, config: Config) -> None
         twin = networks.build(settings, config.features.shape, network.output_shape[-1], "float32")
         twin.set_weights(network.get_weights())
         network = twin
-    unfinished = run.folder / UNFINISHED
+    write_network(network, path)
+
+
+def write_network(network: keras.Model, path: Path) -> None:
+    """Write a network as it is, whole or not at all."""
+    unfinished = path.with_name(UNFINISHED)
     network.save(unfinished)
-    os.replace(unfinished, run.network)
+    os.replace(unfinished, path)
 
 
 class Bar(keras.callbacks.Callback):
@@ -216,9 +233,11 @@ class Bar(keras.callbacks.Callback):
         self.close()
         row = self.progress.history[-1]
         kept = " *" if self.progress.best_epoch == epoch + 1 else ""
+        validated = ""
+        if row["val_lwlrap"]:
+            validated = f"val_loss {float(row['val_loss']):.4f}  val_lwlrap {float(row['val_lwlrap']):.4f}  "
         cli.say(
-            f"epoch {epoch + 1:>3}/{self.epochs}  loss {float(row['loss']):.4f}  "
-            f"val_loss {float(row['val_loss']):.4f}  val_lwlrap {float(row['val_lwlrap']):.4f}  "
+            f"epoch {epoch + 1:>3}/{self.epochs}  loss {float(row['loss']):.4f}  {validated}"
             f"{row['seconds']:>6} s  {row['examples_per_second']:>6} clips/s{kept}"
         )
 

@@ -58,6 +58,11 @@ class Run:
         return self.folder / "best.keras"
 
     @property
+    def averaged(self) -> Path:
+        """Networks of the last epochs, whose mean is kept, where `train.keep` is "average"."""
+        return self.folder / "averaged"
+
+    @property
     def checkpoints(self) -> Path:
         """What `--resume` goes on from."""
         return self.folder / "checkpoints"

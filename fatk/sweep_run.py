@@ -16,7 +16,7 @@ Report = Callable[[int, float], None]  # (finished epochs, validation lwlrap); m
 
 
 class Reporter(keras.callbacks.Callback):
-    """Tells of each epoch."""
+    """Tells of each epoch that was validated."""
 
     def __init__(self, report: Report):
         super().__init__()
@@ -24,7 +24,8 @@ class Reporter(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """After the run's own files are written."""
-        self.report(epoch + 1, float(logs["val_lwlrap"]))
+        if "val_lwlrap" in logs:
+            self.report(epoch + 1, float(logs["val_lwlrap"]))
 
 
 def train(folder: folders.Run, config: Config, shown: Sequence[str], report: Report) -> Outcome:

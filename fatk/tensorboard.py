@@ -35,7 +35,7 @@ class Board(keras.callbacks.Callback):
         step = epoch + 1
         optimizer = self.model.optimizer
         with self.writer.as_default(step):
-            for name in ("loss", "val_loss", "val_lwlrap"):
+            for name in logs.keys() & {"loss", "val_loss", "val_lwlrap"}:
                 tf.summary.scalar(f"epoch/{name}", float(logs[name]))
             tf.summary.scalar("epoch/learning_rate", float(optimizer.learning_rate))
             for number, rate in enumerate(optimizer.rates(self.groups)):
@@ -46,7 +46,8 @@ class Board(keras.callbacks.Callback):
             tf.summary.scalar("gradient_norm/mean", gradients.mean, description=_NORM)
             tf.summary.scalar("gradient_norm/largest", gradients.largest, description=_NORM)
             if step % self.config.log.every == 0:
-                self._classes()
+                if "val_lwlrap" in logs:
+                    self._classes()
                 tensorboard_weights.write_filters(self.model.network, step)
                 if self.config.log.histograms:
                     tensorboard_weights.write_histograms(self.model.network, step)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fatk import checkpoint as checkpoints
 from fatk import cli, folders, runtime, unfit, verdict
-from fatk.callbacks import UNFINISHED, Bar, Interrupted, Keeper
+from fatk.callbacks import UNFINISHED, Bar, Interrupted, Keeper, write_network
 from fatk.config import Config
 from fatk.export import export
 from fatk.feeds import Feeds
@@ -115,7 +115,8 @@ class Trainer:
         """Delete what a run that was killed had half written."""
         for path in (*self.run.folder.glob("*.tmp"), *self.run.checkpoints.glob("*.tmp")):
             path.unlink()
-        (self.run.folder / UNFINISHED).unlink(missing_ok=True)
+        for folder in (self.run.folder, self.run.averaged):
+            (folder / UNFINISHED).unlink(missing_ok=True)
         (self.run.folder / unfit.FILE).unlink(missing_ok=True)
 
     @property
@@ -219,6 +220,10 @@ class Trainer:
                 epochs=stop,
                 steps_per_epoch=self.steps - skipped,
                 validation_data=valid,
+                validation_freq=[
+                    *range(self.config.train.validate_every, end, self.config.train.validate_every),
+                    end,
+                ],
                 callbacks=[keeper, bar, self.board, *self.callbacks, *self._unmixing(end)],
                 shuffle=False,  # the feed shuffles; Keras would warn that it cannot
                 verbose=0,
@@ -232,6 +237,10 @@ class Trainer:
 
     def _finish(self, progress: checkpoints.Progress, exported: bool) -> dict[str, Any]:
         """Score the kept weights, write the tables, export -> the summary."""
+        averaged = sorted(self.run.averaged.glob("epoch*.keras"))
+        if averaged:
+            write_network(networks.mean(averaged), self.run.network)
+            cli.say(f"kept: the mean of the weights of {len(averaged)} epochs")
         found = verdict.judge(self.run, self.feeds, networks.load(self.run.network), progress)
         self.board.finish(self.feeds.valid, found.chances, found.per_class, found.summary, progress.epoch)
         self.board.close()

@@ -1,11 +1,12 @@
 """From settings to a network: trunks and heads by name, what is frozen, and weights from another run."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import ops
 
 from models import backbones, densenet, heads, specgram
@@ -91,6 +92,19 @@ def load(path: str | Path) -> keras.Model:
     It does once this file has been imported, for it imports them all.
     """
     return keras.saving.load_model(path, compile=False)
+
+
+def mean(paths: Sequence[Path]) -> keras.Model:
+    """Saved networks of one architecture -> one of it whose weights are their mean.
+
+    Norms' statistics are averaged with the rest: they belong to the weights.
+    """
+    network = load(paths[0])
+    sums = [np.asarray(weight, np.float64) for weight in network.get_weights()]
+    for path in paths[1:]:
+        sums = [total + weight for total, weight in zip(sums, load(path).get_weights(), strict=True)]
+    network.set_weights([(total / len(paths)).astype(np.float32) for total in sums])
+    return network
 
 
 def served(network: keras.Model) -> keras.Model:

@@ -147,7 +147,10 @@ class TrainSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     batch: int = 128  # clips
-    keep: Literal["best", "last"] = "best"  # weights of the best validation lwlrap, or of the last epoch
+    # weights of the best validation lwlrap, of the last epoch, or the mean of the last `average` epochs'
+    keep: Literal["best", "last", "average"] = "best"
+    average: int = 5  # epochs whose weights are averaged where `keep` is "average"
+    validate_every: int = 1  # epochs; the last one of a stage validates in any case
     init: str = ""  # a run's folder or .keras file whose weights are taken over by name
     weight_decay: float = 0.01  # decoupled
     beta_2: float = 0.99  # of Adam's second moment, as fast.ai has it
@@ -162,6 +165,11 @@ class TrainSettings:
         """Raise `ValueError` where a value cannot be."""
         _check(
             (self.batch < 2, f"`batch` must be at least 2. Received: {self.batch}."),
+            (self.average < 1, f"`average` must be at least 1. Received: {self.average}."),
+            (
+                self.validate_every < 1,
+                f"`validate_every` must be at least 1. Received: {self.validate_every}.",
+            ),
             (
                 not 0 <= self.weight_decay < inf,
                 f"`weight_decay` must be finite and at least 0. Received: {self.weight_decay}.",
