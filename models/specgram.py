@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from models import convolution
+
 # (filters, kernel, stride, stride of the 3 x 3 max-pooling); kernel and stride are frequency x time.
 BLOCKS = (
     (64, (7, 3), (2, 1), 2),
@@ -25,8 +27,10 @@ def trunk(image: keras.KerasTensor) -> keras.KerasTensor:
     for number, (filters, kernel, stride, pool) in enumerate(BLOCKS, 1):
         name = f"block{number}"
         x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
-        x = layers.Conv2D(filters, kernel, stride, kernel_initializer="he_uniform", name=f"{name}_conv")(x)
-        x = layers.MaxPooling2D(3, pool, name=f"{name}_pool")(x)
+        x = convolution.Conv2D(filters, kernel, stride, kernel_initializer="he_uniform", name=f"{name}_conv")(
+            x
+        )
+        x = convolution.MaxPooling2D(3, pool, name=f"{name}_pool")(x)
         x = layers.BatchNormalization(name=f"{name}_norm", **NORM)(x)
         x = layers.ReLU(name=f"{name}_relu")(x)
     return x

@@ -1,0 +1,48 @@
+"""Convolution and max-pooling as Keras has them, through `models.kernels` where that is faster.
+
+Names, weights and results are those of the layers that they stand for; only what computes them differs, with
+the machine: a network saved from one is loaded on any other, on any of Keras' backends.
+"""
+
+import functools
+import math
+
+import keras
+from keras import layers, ops
+
+
+@functools.cache
+def _kernels():
+    """`models.kernels` where Keras computes with JAX on a CPU, None elsewhere."""
+    if keras.backend.backend() != "jax":
+        return None
+    from models import kernels  # imports JAX
+
+    return kernels if kernels.wanted() else None
+
+
+@keras.saving.register_keras_serializable("fatk")
+class Conv2D(layers.Conv2D):
+    """(batch, rows, columns, channels) -> (batch, rows, columns, filters): Keras' Conv2D, faster on a CPU."""
+
+    def convolution_op(self, inputs, kernel):
+        """Convolve, without bias."""
+        plain = self.padding == "valid" and self.groups == 1 and self.dilation_rate == (1, 1)
+        kernels = _kernels()
+        if kernels is None or not plain or self.data_format != "channels_last":
+            return super().convolution_op(inputs, kernel)
+        inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
+        return kernels.conv(ops.cast(inputs, kernel.dtype), kernel, self.strides)
+
+
+@keras.saving.register_keras_serializable("fatk")
+class MaxPooling2D(layers.MaxPooling2D):
+    """(batch, rows, columns, channels) -> the largest in each window: Keras' MaxPooling2D, faster on a CPU."""
+
+    def call(self, inputs):
+        """Pool."""
+        plain = self.padding == "valid" and math.prod(self.pool_size) < 256
+        kernels = _kernels()
+        if kernels is None or not plain or self.data_format != "channels_last":
+            return super().call(inputs)
+        return kernels.max_pool(ops.convert_to_tensor(inputs), self.pool_size, self.strides)

@@ -1,0 +1,216 @@
+"""Convolution and max-pooling for JAX on a CPU, where XLA's own are slow: same results, same gradients.
+
+The one file here that imports JAX. What XLA does slowly, and what is done instead:
+
+- the kernel's gradient: patches of a few images at a time, which stay in the cache, and a matrix product each;
+- a strided convolution of many channels: the same;
+- its input's gradient, for which XLA convolves zeros: a plain convolution for each residue of the stride;
+- max-pooling's gradient, a scatter: the place of each maximum is kept in a byte, and each pixel gathers from
+  the windows that saw it.
+
+Images are (batch, rows, columns, channels), kernels (rows, columns, channels, filters).
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Pair = tuple[int, int]
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+_FEW_CHANNELS = 16  # of so many, patches are too narrow for a matrix product
+_PATCHES = 4 << 20  # bytes of patches made at a time
+_NOWHERE = 255  # a place in no window; so a window has fewer pixels
+
+
+def wanted() -> bool:
+    """Whether JAX runs on one CPU device; with more, portions of a batch would cross from one to another."""
+    return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
+def _windows(shape, size: Pair, strides: Pair) -> Pair:
+    """Rows and columns that windows of a size give."""
+    rows, columns = ((n - k) // s + 1 for n, k, s in zip(shape[1:3], size, strides, strict=True))
+    return rows, columns
+
+
+def _window(image, start: Pair, shape: Pair, strides: Pair):
+    """-> every stride-th row and column from `start`, `shape` of them."""
+    stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, shape, strides, strict=True)]
+    return lax.slice(image, (0, *start, 0), (image.shape[0], *stop, image.shape[3]), (1, *strides, 1))
+
+
+def _patches(image, size: Pair, strides: Pair):
+    """-> (batch, rows, columns, size x channels): what the window at each place sees."""
+    kind = image.dtype
+    if kind == jnp.bfloat16:  # XLA moves it number by number, but whole numbers of its size together
+        image = lax.bitcast_convert_type(image, jnp.uint16)
+    shape = _windows(image.shape, size, strides)
+    taps = [(i, j) for i in range(size[0]) for j in range(size[1])]
+    seen = jnp.concatenate([_window(image, tap, shape, strides) for tap in taps], axis=3)
+    return lax.bitcast_convert_type(seen, kind) if seen.dtype != kind else seen
+
+
+def _portions(image, size: Pair, strides: Pair) -> Pair:
+    """-> portions of the batch, and images in each: so many that their patches stay in the cache."""
+    places = math.prod(_windows(image.shape, size, strides))
+    most = _PATCHES // (places * math.prod(size) * image.shape[3] * image.dtype.itemsize)
+    images = max((n for n in range(1, most + 1) if image.shape[0] % n == 0), default=1)
+    return image.shape[0] // images, images
+
+
+def _product(first, second, portions: int):
+    """-> the matrix product in float32, in a loop over portions.
+
+    Of bfloat16, too, XLA has a fast product that sums in float32, but not of operands that lie turned; and it
+    fails where it lays one so itself, late, as it does when a loop of one portion is dissolved.
+    """
+    if portions == 1:
+        first, second = first.astype(jnp.float32), second.astype(jnp.float32)
+    return jnp.matmul(first, second, preferred_element_type=jnp.float32)
+
+
+def _interleaved(residues, shape):
+    """Residues of the rows, and of the columns in each: images of every stride-th pixel -> of all, `shape`."""
+    image = jnp.stack([jnp.stack(row, axis=3) for row in residues], axis=2)
+    image = image.reshape(shape[0], image.shape[1] * image.shape[2], -1, shape[3])
+    return image[:, : shape[1], : shape[2]]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv(image, kernel, strides: Pair):
+    """(batch, rows, columns, channels) -> (batch, rows, columns, filters), without padding."""
+    return _convolve(image, kernel, strides, ((0, 0), (0, 0)))
+
+
+def _convolve(image, kernel, strides: Pair, padding: tuple[Pair, Pair]):
+    """-> convolved, by XLA or by patches, whichever is faster."""
+    plain = strides == (1, 1) or image.shape[3] <= _FEW_CHANNELS
+    if plain and image.dtype != jnp.bfloat16:
+        return lax.conv_general_dilated(image, kernel, strides, padding, dimension_numbers=_LAYOUT)
+    image = jnp.pad(image, ((0, 0), *padding, (0, 0)))
+    size, matrix = kernel.shape[:2], kernel.reshape(-1, kernel.shape[3])
+    portions, images = _portions(image, size, strides)
+
+    def convolved(part):
+        return _product(_patches(part, size, strides), matrix, portions).astype(image.dtype)
+
+    made = lax.map(convolved, image.reshape(portions, images, *image.shape[1:]))
+    return made.reshape(-1, *made.shape[2:])
+
+
+def _conv_forward(image, kernel, strides: Pair):
+    return conv(image, kernel, strides), (image, kernel)
+
+
+def _conv_backward(strides: Pair, kept, slope):
+    image, kernel = kept
+    return _image_slope(image, kernel, slope, strides), _kernel_slope(image, kernel, slope, strides)
+
+
+def _kernel_slope(image, kernel, slope, strides: Pair):
+    """-> the gradient by the kernel."""
+    size, filters = kernel.shape[:2], kernel.shape[3]
+    portions, images = _portions(image, size, strides)
+    given = slope.reshape(portions, -1, filters)
+    # The product comes out as (size x channels, filters) or turned, whichever is made faster.
+    turned = image.shape[3] > _FEW_CHANNELS
+    if turned:
+        given = given.swapaxes(1, 2)
+
+    def add(total, part):
+        seen = _patches(part[0], size, strides)
+        seen = seen.reshape(-1, seen.shape[3])
+        first, second = (part[1], seen) if turned else (seen.T, part[1])
+        return total + _product(first, second, portions), None
+
+    shape = (math.prod(kernel.shape[:3]), filters)
+    start = jnp.zeros(shape[::-1] if turned else shape, jnp.float32)
+    parts = (image.reshape(portions, images, *image.shape[1:]), given)
+    total, _ = lax.scan(add, start, parts)
+    return (total.T if turned else total).reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _image_slope(image, kernel, slope, strides: Pair):
+    """-> the gradient by the image: row i + stride * n depends on the taps i, i + stride, ... alone."""
+    shape = [-(-n // s) for n, s in zip(image.shape[1:3], strides, strict=True)]
+
+    def residue(i, j):
+        taps = kernel[i :: strides[0], j :: strides[1]][::-1, ::-1].swapaxes(2, 3)
+        if not taps.size:
+            return jnp.zeros((image.shape[0], *shape, image.shape[3]), slope.dtype)
+        padding = [(k - 1, n - m) for k, n, m in zip(taps.shape[:2], shape, slope.shape[1:3], strict=True)]
+        return _convolve(slope, taps, (1, 1), tuple(padding))
+
+    residues = [[residue(i, j) for j in range(strides[1])] for i in range(strides[0])]
+    return _interleaved(residues, image.shape)
+
+
+conv.defvjp(_conv_forward, _conv_backward)
+
+
+def max_pool(image, size: Pair, strides: Pair):
+    """-> the largest in each window, without padding.
+
+    The gradient goes to the first of equals in a window, row by row, as XLA sends it.
+    """
+    return _max_pool(image, size, strides, image.shape[1:3])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _max_pool(image, size: Pair, strides: Pair, shape: Pair):
+    """`shape`: rows and columns of the image, which its gradient cannot tell."""
+    return _pool_forward(image, size, strides, shape)[0]
+
+
+def _pool_forward(image, size: Pair, strides: Pair, shape: Pair):
+    rows, columns = _windows(image.shape, size, strides)
+    # Maxima of bfloat16 are exact in float32, which is faster.
+    best, place = _along(
+        image.astype(jnp.promote_types(image.dtype, jnp.float32)), None, 2, size[1], strides[1], columns
+    )
+    best, place = _along(best, place, 1, size[0], strides[0], rows, size[1])
+    return best.astype(image.dtype), place
+
+
+def _along(image, places, axis: int, size: int, stride: int, length: int, step: int = 1):
+    """-> the largest along one axis, and its place: that in `places`, and `step` for each tap on the way."""
+
+    def tap(array, k: int):
+        return lax.slice_in_dim(array, k, k + (length - 1) * stride + 1, stride, axis)
+
+    best = tap(image, 0)
+    place = jnp.zeros(best.shape, jnp.uint8) if places is None else tap(places, 0)
+    for k in range(1, size):
+        new, passed = tap(image, k), jnp.uint8(k * step)
+        place = jnp.where(new > best, passed if places is None else tap(places, k) + passed, place)
+        best = jnp.maximum(best, new)
+    return best, place
+
+
+def _pool_backward(size: Pair, strides: Pair, shape: Pair, place, slope):
+    full = [-(-n // s) for n, s in zip(shape, strides, strict=True)]
+    reach = [
+        (k - 1) // s for k, s in zip(size, strides, strict=True)
+    ]  # windows before its own that see a pixel
+    padding = [(0, 0), *((r, n - m) for r, n, m in zip(reach, full, slope.shape[1:3], strict=True)), (0, 0)]
+    place = jnp.pad(place, padding, constant_values=_NOWHERE)
+    slope = jnp.pad(slope, padding)
+
+    def residue(i, j):
+        total = jnp.zeros((slope.shape[0], *full, slope.shape[3]), slope.dtype)
+        for row in range(i, size[0], strides[0]):
+            for column in range(j, size[1], strides[1]):
+                start = reach[0] - row // strides[0], reach[1] - column // strides[1]
+                here = _window(place, start, full, (1, 1)) == row * size[1] + column
+                total += jnp.where(here, _window(slope, start, full, (1, 1)), 0)
+        return total
+
+    residues = [[residue(i, j) for j in range(strides[1])] for i in range(strides[0])]
+    return (_interleaved(residues, (slope.shape[0], *shape, slope.shape[3])),)
+
+
+_max_pool.defvjp(_pool_forward, _pool_backward)

@@ -1,0 +1,230 @@
+"""Convolution and max-pooling for a CPU: what XLA's own compute, gradients and ties included."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+from jax import lax
+
+from models import convolution, kernels, networks, specgram
+
+KERNELS = [(1, 1), (3, 3), (2, 5)]
+STRIDES = [(1, 1), (1, 2), (2, 2), (3, 2)]
+SIZES = [(11, 14), (10, 9)]  # odd and even, so that strides leave rows and columns over
+
+
+def numbers(*shape: int, seed: int = 0) -> jax.Array:
+    """Of a variance that makes sums over all but the last axis about 1."""
+    made = np.random.default_rng(seed).standard_normal(shape) / math.sqrt(math.prod(shape[:-1]))
+    return jnp.asarray(made.astype(np.float32))
+
+
+def with_slopes(function: Callable, *arguments: jax.Array) -> list[jax.Array]:
+    """What a function gives, and its gradients by all arguments, against one random cotangent."""
+
+    def all_of_it(*given):
+        value, pull = jax.vjp(function, *given)
+        return value, *pull(jnp.asarray(np.random.default_rng(9).standard_normal(value.shape), value.dtype))
+
+    return list(jax.jit(all_of_it)(*arguments))
+
+
+def xla_conv(image: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Array:
+    return lax.conv_general_dilated(
+        image, kernel, strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def xla_max_pool(image: jax.Array, size: tuple[int, int], strides: tuple[int, int]) -> jax.Array:
+    return lax.reduce_window(image, -jnp.inf, lax.max, (1, *size, 1), (1, *strides, 1), "VALID")
+
+
+def alike(ours: list[jax.Array], theirs: list[jax.Array], tolerance: float) -> None:
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.shape == other.shape
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(
+            np.asarray(one, np.float32), np.asarray(other, np.float32), rtol=tolerance, atol=tolerance
+        )
+
+
+# Three channels take XLA's forward way, twenty that of patches where there is a stride.
+@pytest.mark.parametrize(("size", "channels"), [(SIZES[0], 20), (SIZES[1], 3)])
+@pytest.mark.parametrize("strides", STRIDES)
+def test_convolution_and_its_gradients_are_xlas(
+    size: tuple[int, int], channels: int, strides: tuple[int, int]
+) -> None:
+    for number, window in enumerate(KERNELS):
+        image = numbers(6, *size, channels, seed=number)
+        kernel = numbers(*window, channels, 4, seed=number)
+        alike(
+            with_slopes(lambda x, k: kernels.conv(x, k, strides), image, kernel),
+            with_slopes(lambda x, k: xla_conv(x, k, strides), image, kernel),
+            1e-5,
+        )
+
+
+def test_a_batch_is_dealt_out_in_portions_or_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, kernel = numbers(6, *SIZES[0], 20), numbers(3, 3, 20, 4)
+    each = 9 * 12 * 9 * 20 * 4  # bytes of patches of an image
+    wanted = with_slopes(lambda x, k: xla_conv(x, k, (1, 1)), image, kernel)
+    for most, portions in ((100 * each, (1, 6)), (4 * each, (2, 3)), (each - 1, (6, 1))):
+        monkeypatch.setattr(kernels, "_PATCHES", most)
+        assert kernels._portions(image, (3, 3), (1, 1)) == portions
+        alike(with_slopes(lambda x, k: kernels.conv(x, k, (1, 1)), image, kernel), wanted, 1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (3, 2)])
+def test_pooling_and_its_gradient_are_xlas_ties_included(
+    size: tuple[int, int], strides: tuple[int, int]
+) -> None:
+    # Of four values, so that nearly every window has several maxima.
+    image = jnp.asarray(np.random.default_rng(0).integers(0, 4, (4, *size, 6)), jnp.float32)
+    for window in [(1, 1), (3, 3), (2, 4)]:
+        value, slope = with_slopes(lambda x, w=window: kernels.max_pool(x, w, strides), image)
+        wanted, wanted_slope = with_slopes(lambda x, w=window: xla_max_pool(x, w, strides), image)
+        np.testing.assert_array_equal(value, wanted)
+        np.testing.assert_allclose(slope, wanted_slope, atol=1e-5)
+
+
+def test_of_equals_the_first_takes_the_gradient() -> None:
+    image = jnp.zeros((1, 7, 5, 1))
+    _, slope = jax.jit(lambda x: jax.value_and_grad(lambda y: kernels.max_pool(y, (3, 3), (2, 2)).sum())(x))(
+        image
+    )
+    wanted = np.zeros((7, 5))
+    wanted[0:5:2, 0:3:2] = 1  # the top left corner of each window
+    np.testing.assert_array_equal(slope[0, :, :, 0], wanted)
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
+def test_bfloat16_is_float32_but_for_rounding(strides: tuple[int, int]) -> None:
+    image = numbers(4, *SIZES[0], 20).astype(jnp.bfloat16)
+    kernel = numbers(3, 3, 20, 4).astype(jnp.bfloat16)
+
+    def conv_and_pool(x, k):
+        return kernels.max_pool(kernels.conv(x, k, strides), (3, 3), (1, 1))
+
+    ours = with_slopes(conv_and_pool, image, kernel)
+    assert {array.dtype for array in ours} == {jnp.dtype(jnp.bfloat16)}
+    exact = with_slopes(conv_and_pool, image.astype(jnp.float32), kernel.astype(jnp.float32))
+    # Two numbers of one window may round to the same, and then the gradient moves; so norms, not each number.
+    for one, other in zip(ours, exact, strict=True):
+        gone = jnp.linalg.norm((one.astype(jnp.float32) - other).ravel())
+        assert gone < 0.05 * jnp.linalg.norm(other.ravel())
+
+
+@pytest.fixture
+def by_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU, too, the layers take the way that they take on a CPU."""
+    monkeypatch.setattr(convolution, "_kernels", lambda: kernels)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"strides": 2},
+        {"use_bias": False, "activation": "relu"},
+        {"padding": "same", "strides": 2},
+        {"dilation_rate": 2},
+        {"groups": 2},
+    ],
+    ids=str,
+)
+def test_a_conv_layer_is_keras_own(arguments: dict, by_kernels: None) -> None:
+    image = np.asarray(numbers(2, 9, 8, 4))
+    ours, theirs = (made(6, 3, **arguments) for made in (convolution.Conv2D, keras.layers.Conv2D))
+    ours.build(image.shape)
+    theirs.build(image.shape)
+    theirs.set_weights(ours.get_weights())
+    np.testing.assert_allclose(ours(image), theirs(image), atol=1e-5)
+    again = convolution.Conv2D.from_config(ours.get_config())
+    assert again.get_config() == ours.get_config()
+    assert [weight.name for weight in ours.weights] == [weight.name for weight in theirs.weights]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"strides": 1}, {"padding": "same"}, {"data_format": "channels_first"}], ids=str
+)
+def test_a_pooling_layer_is_keras_own(arguments: dict, by_kernels: None) -> None:
+    image = np.asarray(numbers(2, 9, 8, 4))
+    ours, theirs = (made(3, **arguments) for made in (convolution.MaxPooling2D, keras.layers.MaxPooling2D))
+    np.testing.assert_array_equal(ours(image), theirs(image))
+    assert convolution.MaxPooling2D.from_config(ours.get_config()).get_config() == ours.get_config()
+
+
+def test_a_window_of_more_places_than_a_byte_has_is_keras_own(by_kernels: None) -> None:
+    image = np.asarray(numbers(1, 16, 17, 2))
+    np.testing.assert_array_equal(
+        convolution.MaxPooling2D(16)(image)[0, 0, 0], image[0, :, :16].max(axis=(0, 1))
+    )
+
+
+@pytest.fixture
+def fresh_choice():
+    """The choice is made once a process; here, anew."""
+    convolution._kernels.cache_clear()
+    yield
+    convolution._kernels.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("backend", "platform", "devices", "chosen"),
+    [
+        ("jax", "cpu", 1, True),
+        ("jax", "gpu", 1, False),
+        ("jax", "cpu", 2, False),
+        ("tensorflow", "cpu", 1, False),
+        ("torch", "cpu", 1, False),
+    ],
+)
+def test_only_jax_on_one_cpu_device_takes_the_kernels(
+    backend: str,
+    platform: str,
+    devices: int,
+    chosen: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    fresh_choice: None,
+) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    assert (convolution._kernels() is kernels) == chosen
+
+
+def small(conv: type, pool: type) -> keras.Model:
+    """A network of both layers."""
+    image = keras.Input((12, 12, 3))
+    x = conv(4, 3, 2, name="block1_conv")(image)
+    x = pool(3, 1, name="block1_pool")(x)
+    return keras.Model(image, keras.layers.Flatten(name="head_flat")(x))
+
+
+def test_saved_with_either_layers_a_network_loads(tmp_path) -> None:
+    image = np.asarray(numbers(2, 12, 12, 3))
+    for conv, pool in (
+        (convolution.Conv2D, convolution.MaxPooling2D),
+        (keras.layers.Conv2D, keras.layers.MaxPooling2D),
+    ):
+        network = small(conv, pool)
+        network.save(tmp_path / "network.keras")
+        loaded = networks.load(tmp_path / "network.keras")
+        assert type(loaded.get_layer("block1_conv")) is conv
+        assert type(loaded.get_layer("block1_pool")) is pool
+        np.testing.assert_allclose(loaded(image), network(image), atol=1e-6)
+        ours = small(convolution.Conv2D, convolution.MaxPooling2D)
+        assert len(networks.load_by_name(ours, tmp_path / "network.keras").matched) == 2
+        np.testing.assert_allclose(ours(image), network(image), atol=1e-5)
+
+
+def test_specgram_is_made_of_them() -> None:
+    made = keras.Model(image := keras.Input((64, 64, 3)), specgram.trunk(image))
+    for number in range(1, 5):
+        assert type(made.get_layer(f"block{number}_conv")) is convolution.Conv2D
+        assert type(made.get_layer(f"block{number}_pool")) is convolution.MaxPooling2D
