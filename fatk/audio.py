@@ -45,6 +45,11 @@ def seconds(path: Path) -> float:
         return float(sound.frames / sound.samplerate)
 
 
+def full_scale(subtype: str) -> float:
+    """A codec by libsndfile's name -> the 16-bit value of 1.0 in libsndfile's float view of it."""
+    return 32768.0 if subtype.startswith(_INTEGER) else 32767.0
+
+
 def read_mono(path: Path) -> tuple[NDArray[np.float32], int, float]:
     """-> ((samples,) float32, Hz, value of full scale in 16 bits). Channels are averaged.
 
@@ -63,7 +68,7 @@ def read_mono(path: Path) -> tuple[NDArray[np.float32], int, float]:
     mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1, dtype=np.float32)
     if not np.isfinite(mono).all():
         raise UnreadableError("it holds values that are not numbers (NaN or infinite)")
-    return mono, rate, 32768.0 if subtype.startswith(_INTEGER) else 32767.0
+    return mono, rate, full_scale(subtype)
 
 
 def resample(audio: NDArray[Any], rate: int, wanted: int) -> NDArray[np.float32]:

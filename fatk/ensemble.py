@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fatk import cli, ensemble_means, export, folders
+from fatk import card, cli, ensemble_means, export, folders
 from fatk.ensemble_means import Mean
 from fatk.ensemble_runs import Held, Trained, held_out, read_members
 
@@ -74,7 +74,7 @@ def describe(plan: export.Plan, validation: dict[str, Any]) -> dict[str, Any]:
 
 
 def ensemble(plan: export.Plan, validation: dict[str, Any], out: Path) -> float:
-    """Write the folder: `saved_model`, `ensemble.json`, `classes.txt` -> the largest difference found."""
+    """Write the folder: `saved_model`, `ensemble.json`, `classes.txt`, its card -> the largest difference found."""
     told = describe(plan, validation)
     text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
     assets = {DESCRIPTION: text}
@@ -85,6 +85,7 @@ def ensemble(plan: export.Plan, validation: dict[str, Any], out: Path) -> float:
     folders.write_text(folders.Run(out).classes, "\n".join(plan.members[0].classes) + "\n")
     told["difference"] = difference
     folders.write_text(out / DESCRIPTION, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    card.write_card(folders.Run(out))
     return difference
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fatk import cli, folders
+from fatk import card, cli, decide, folders
 from fatk.ensemble_means import Mean
 from fatk.ensemble_runs import Trained, read_members
 
@@ -190,14 +190,17 @@ def make(plan: Plan, assets: dict[str, str], target: Path) -> float:
 
 
 def export(run: folders.Run) -> float:
-    """A run's network -> its SavedModel, as `make` does -> the largest difference."""
+    """A run's network -> its SavedModel, as `make` does, and its card -> the largest difference."""
     members = read_members([run.folder])
     scores = {"members": [members[0].told()]}
     assets = {
         "config.toml": run.config.read_text(encoding="utf-8"),
         "scores.json": json.dumps(scores, indent=1, ensure_ascii=False) + "\n",
     }
-    return make(Plan(members), assets, run.saved_model)
+    difference = make(Plan(members), assets, run.saved_model)
+    decide.carry(run)
+    card.write_card(run)
+    return difference
 
 
 def _fresh(backend: str, step: str, folder: Path) -> str:

@@ -1,6 +1,8 @@
-"""`python -m fatk.predict --model DIR FILE ...`: what is heard in sound files.
+"""`python -m fatk.predict --model DIR FILE ...`: what is heard in sound files, of seconds or of hours.
 
-With `--audio DIR --table T --out submission.csv` it scores every clip of a table and writes a column a class.
+Folders, patterns and standard input (-) may stand for files. A recording longer than a segment of the model's
+(30 s) is read and scored bit by bit, and its answer is its best windows. With `--audio DIR --table T
+--out submission.csv` it scores every clip of a table as a whole and writes a column a class.
 """
 
 import os
@@ -67,32 +69,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = cli.parser("fatk.predict", __doc__)
     parser.add_argument("--model", required=True, metavar="DIR", help="a run's folder, or a SavedModel")
-    parser.add_argument("files", nargs="*", metavar="FILE", help="sound files whose top labels are printed")
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="sound files, folders, patterns; '-': a sound file on stdin"
+    )
     parser.add_argument("--audio", metavar="DIR", help="the folder of the table's clips")
     parser.add_argument("--table", metavar="FILE", help="a CSV table with a column fname")
     parser.add_argument("--out", metavar="FILE", help="the CSV to write")
     parser.add_argument("--tta", type=int, metavar="N", help="crops a clip; by default as exported")
     parser.add_argument("--top", type=int, default=3, metavar="N", help="labels a file (default 3)")
+    parser.add_argument("--tags", action="store_true", help="the labels over fatk.decide's thresholds")
+    parser.add_argument("--windows", metavar="CSV", help="write start, end and scores of every window")
+    parser.add_argument("--plot", metavar="PNG", help="draw one file's timeline of classes")
     arguments = parser.parse_intermixed_args(argv)
     tabled = [arguments.audio, arguments.table, arguments.out]
+    along = arguments.windows or arguments.plot
     if any(tabled) and not all(tabled):
         raise cli.UserError("--audio, --table and --out go together.")
     if bool(arguments.files) == all(tabled):
         raise cli.UserError("give either sound files, or --audio, --table and --out.")
+    if all(tabled) and (along or arguments.tags):
+        raise cli.UserError("--tags, --windows and --plot are for sound files, not for a table.")
+    if along and arguments.tta:
+        raise cli.UserError("--tta is for whole clips; --windows and --plot score every window once.")
     for name in ("tta", "top"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise cli.UserError(f"--{name} must be at least 1. Received: {value}.")
     names: list[str] = []
-    files = [Path(name) for name in arguments.files]
-    if not files:
+    if all(tabled):
         names, files = table_files(Path(arguments.table), Path(arguments.audio))
+    else:
+        from fatk.inputs import sound_files
+
+        files = sound_files(arguments.files)
+    if arguments.plot and len(files) != 1:
+        raise cli.UserError(f"--plot draws one file. Received: {len(files)}.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from fatk.tagger import SavedTagger
 
     tagger = SavedTagger(arguments.model)
     if not names:
-        _print_top(tagger, files, arguments.tta, arguments.top)
+        from fatk.predict_files import Asked, answer
+
+        asked = Asked(arguments.tta, arguments.top, arguments.tags, arguments.windows, arguments.plot)
+        answer(tagger, Path(arguments.model), files, asked)
         return 0
     from fatk.scoring import write_predictions
 
@@ -101,14 +121,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     cli.say(f"{arguments.out}: {len(names)} clips, {len(tagger.classes)} classes")
     return 0
-
-
-def _print_top(tagger: "SavedTagger", files: Sequence[Path], crops: int | None, count: int) -> None:
-    import numpy as np
-
-    for path, chances in zip(files, score(tagger, files, crops), strict=True):
-        order = np.argsort(-chances, kind="stable")[:count]
-        cli.say(f"{path}: " + ", ".join(f"{tagger.classes[i]} {chances[i]:.3f}" for i in order))
 
 
 if __name__ == "__main__":

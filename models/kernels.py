@@ -142,8 +142,8 @@ def _image_slope(image, kernel, slope, strides: Pair):
         taps = kernel[i :: strides[0], j :: strides[1]][::-1, ::-1].swapaxes(2, 3)
         if not taps.size:
             return jnp.zeros((image.shape[0], *shape, image.shape[3]), slope.dtype)
-        padding = [(k - 1, n - m) for k, n, m in zip(taps.shape[:2], shape, slope.shape[1:3], strict=True)]
-        return _convolve(slope, taps, (1, 1), tuple(padding))
+        top, left = ((k - 1, n - m) for k, n, m in zip(taps.shape[:2], shape, slope.shape[1:3], strict=True))
+        return _convolve(slope, taps, (1, 1), (top, left))
 
     residues = [[residue(i, j) for j in range(strides[1])] for i in range(strides[0])]
     return _interleaved(residues, image.shape)
@@ -192,7 +192,8 @@ def _along(image, places, axis: int, size: int, stride: int, length: int, step: 
 
 
 def _pool_backward(size: Pair, strides: Pair, shape: Pair, place, slope):
-    full = [-(-n // s) for n, s in zip(shape, strides, strict=True)]
+    rows, columns = (-(-n // s) for n, s in zip(shape, strides, strict=True))
+    full = rows, columns
     reach = [
         (k - 1) // s for k, s in zip(size, strides, strict=True)
     ]  # windows before its own that see a pixel

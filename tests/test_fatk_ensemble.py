@@ -396,7 +396,12 @@ def made(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_lies_in_the_folder(made: Path, runs: list[Path]) -> None:
-    assert {path.name for path in made.iterdir()} == {"saved_model", "ensemble.json", "classes.txt"}
+    assert {path.name for path in made.iterdir()} == {
+        "saved_model",
+        "ensemble.json",
+        "classes.txt",
+        "README.md",
+    }
     assert tuple((made / "classes.txt").read_text().splitlines()) == CLASSES
     told = json.loads((made / "ensemble.json").read_text())
     assert [own["run"] for own in told["members"]] == list(NAMES)

@@ -153,12 +153,15 @@ def test_one_place_chooses_the_backend() -> None:
 
 COMMANDS = (
     "audit",
+    "card",
     "crossval",
+    "decide",
     "ensemble",
     "evaluate",
     "export",
     "features",
     "fetch",
+    "formats",
     "predict",
     "prepare",
     "serve.__main__",

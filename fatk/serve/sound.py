@@ -77,7 +77,7 @@ def decode(file: BinaryIO, rate: int, limit: float) -> Sound:
             )
         if channels > _CHANNELS:
             raise Refusal(415, f"at most {_CHANNELS} channels are read. Received: {channels}.")
-        full_scale = 32768.0 if str(sound.subtype).startswith(audio._INTEGER) else 32767.0
+        full_scale = audio.full_scale(str(sound.subtype))
         blocks = _blocks(sound, limit)
     if not blocks:
         raise Refusal(415, "the file holds no samples.")

@@ -1,0 +1,278 @@
+"""Images a second of a whole training step: Keras on JAX against native PyTorch and Keras on TensorFlow.
+
+    python -m benchmarks.train_step [--json FILE] [--case NETWORK:PRECISION ...] [--batch N] [--size N]
+
+A step is forward, binary cross-entropy, backward, and AdamW's update, on one batch that stays where it is.
+PyTorch runs in its default layout and in channels last, with its own autocast for bfloat16. On a CPU all have
+as many threads as there are cores; the goal there is to be ahead of the one and level with the other. On a GPU
+it is 1.2 times both. DenseNet121 takes JAX about a minute to compile for a CPU, so by default it runs there in
+float32 alone; what was compiled once is kept.
+"""
+
+import argparse
+import importlib.util
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+WORKER = "--worker"  # a process of our own that trains on TensorFlow, a round for each line it reads
+if WORKER not in sys.argv:
+    os.environ["KERAS_BACKEND"] = "jax"
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU is shared with PyTorch
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from benchmarks.timing import Row, medians, report
+
+NETWORKS = ("specgram", "densenet121")
+PRECISIONS = ("float32", "bfloat16")
+CLASSES = 80
+RATE, DECAY, MOMENTA = 1e-3, 1e-2, (0.9, 0.99)
+TENSORFLOW = "Keras on TensorFlow"
+# Nothing was aimed at with TensorFlow: it is what a user may choose instead.
+GOALS = {"PyTorch": 1.0, "PyTorch, channels last": 1.0, TENSORFLOW: 0.0}
+GPU_GOAL = 1.2
+
+
+def batch_of(batch, size):
+    random = np.random.default_rng(0)
+    image = random.random((batch, size, size, 3), dtype=np.float32)
+    return image, (random.random((batch, CLASSES)) < 0.05).astype(np.float32)
+
+
+def by_keras(name, precision, batch, size, steps):
+    """-> a round of `steps` steps, and the number of weights that it trains."""
+    import keras
+
+    from models import networks, schedules
+    from models.settings import NetworkSettings
+
+    network = networks.build(NetworkSettings(name=name, precision=precision), (size, size, 3), CLASSES)
+    network.compile(
+        schedules.optimizer("constant", RATE, 1, DECAY, MOMENTA[1]),
+        keras.losses.BinaryCrossentropy(from_logits=True),
+    )
+    data = tuple(keras.ops.convert_to_tensor(array) for array in batch_of(batch, size))
+
+    def step_by_step():
+        network.fit((data for _ in itertools.count()), steps_per_epoch=steps, shuffle=False, verbose=0)
+
+    return step_by_step, sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
+
+
+def torch_specgram(nn):
+    layers, channels = [], 3
+    for filters, kernel, stride, pool in (
+        (64, (7, 3), (2, 1), 2),
+        (128, (5, 3), (1, 1), 1),
+        (256, (3, 5), (1, 2), 1),
+        (512, (3, 3), (2, 2), 2),
+    ):
+        layers += [nn.Conv2d(channels, filters, kernel, stride, padding=1), nn.MaxPool2d(3, pool)]
+        layers += [nn.BatchNorm2d(filters), nn.ReLU(inplace=True)]
+        channels = filters
+    return nn.Sequential(*layers), channels
+
+
+def torch_densenet121(nn):
+    import torch
+
+    class Block(nn.Module):
+        def __init__(self, channels):
+            super().__init__()
+            self.grow = nn.Sequential(
+                nn.BatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(channels, 128, 1, bias=False),
+                nn.BatchNorm2d(128),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(128, 32, 3, padding=1, bias=False),
+            )
+
+        def forward(self, x):
+            return torch.cat([x, self.grow(x)], 1)
+
+    layers = [nn.Conv2d(3, 64, 7, 2, padding=3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)]
+    layers.append(nn.MaxPool2d(3, 2, padding=1))
+    channels = 64
+    for stage, blocks in enumerate((6, 12, 24, 16)):
+        if stage:
+            layers += [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+            layers += [nn.Conv2d(channels, channels // 2, 1, bias=False), nn.AvgPool2d(2)]
+            channels //= 2
+        for _ in range(blocks):
+            layers.append(Block(channels))
+            channels += 32
+    return nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)), channels
+
+
+def by_torch(name, precision, batch, size, steps, channels_last):
+    """-> a round of `steps` steps, and the number of weights that it trains."""
+    import torch
+    from torch import nn
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.trunk, channels = {"specgram": torch_specgram, "densenet121": torch_densenet121}[name](nn)
+            self.head = nn.Sequential(
+                nn.BatchNorm1d(2 * channels),
+                nn.Dropout(0.25),
+                nn.Linear(2 * channels, 512),
+                nn.ReLU(inplace=True),
+                nn.BatchNorm1d(512),
+                nn.Dropout(0.5),
+                nn.Linear(512, CLASSES),
+            )
+
+        def forward(self, x):
+            x = self.trunk(x)
+            return self.head(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = True  # as JAX does by itself
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    network = Network().to(device, memory_format=layout)
+    image, target = (torch.from_numpy(array).to(device) for array in batch_of(batch, size))
+    image = image.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), RATE, MOMENTA, weight_decay=DECAY, fused=device == "cuda" or None
+    )
+    loss_of = nn.BCEWithLogitsLoss()
+
+    def step_by_step():
+        for _ in range(steps):
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+                logits = network(image)
+            loss = loss_of(logits.float(), target)
+            loss.backward()
+            optimizer.step()
+        loss.item()  # waits for the device
+
+    return step_by_step, sum(weight.numel() for weight in network.parameters())
+
+
+class Worker:
+    """Keras on TensorFlow: a call trains a round in a process of its own, which waits between calls."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.train_step", WORKER, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"KERAS_BACKEND": "tensorflow"},
+            text=True,
+        )
+
+    def __call__(self):
+        """A round."""
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        if not self.process.stdout.readline():
+            raise RuntimeError(f"{TENSORFLOW}: its process ended with {self.process.wait()}")
+
+    def close(self):
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def work(name, precision, batch, size, steps):
+    """A worker's life."""
+    from fatk import runtime
+
+    runtime.quiet_tensorflow()
+    step_by_step, _ = by_keras(name, precision, int(batch), int(size), int(steps))
+    for _ in sys.stdin:
+        step_by_step()
+        print("done", flush=True)
+
+
+def missing(name, on_gpu):
+    """-> the packages that a contestant lacks, in words; empty where it can run."""
+    if name == TENSORFLOW and on_gpu:
+        return "would run on the CPU"
+    needs = {TENSORFLOW: "tensorflow", "densenet121": "keras_hub"}.get(name, "keras")
+    return "" if importlib.util.find_spec(needs) else f"{needs} is not installed"
+
+
+def compare(case, asked, on_gpu):
+    """-> one case's rows."""
+    name, precision = case
+    batch = asked.batch or (32 if on_gpu or name == "specgram" else 8)
+    steps = 20 if on_gpu else 1
+    given = (name, precision, batch, asked.size, steps)
+    ours, count = by_keras(*given)
+    default, theirs = by_torch(*given, channels_last=False)
+    if count != theirs:
+        raise RuntimeError(f"{name}: {count} weights in Keras, {theirs} in PyTorch")
+    contestants = {
+        "fatk": ours,
+        "PyTorch": default,
+        "PyTorch, channels last": by_torch(*given, channels_last=True)[0],
+    }
+    worker = None
+    if reason := missing(TENSORFLOW, on_gpu):
+        print(f"{TENSORFLOW}: left out, {reason}")
+    else:
+        worker = contestants[TENSORFLOW] = Worker(*given)
+    try:
+        took = medians(contestants, asked.seconds, least=3)
+    finally:
+        if worker:
+            worker.close()
+    title = f"{name}, {precision}, batch {batch}"
+    rates = ", ".join(f"{peer} {batch * steps / seconds:.1f}" for peer, seconds in took.items())
+    print(f"{title}, images a second: {rates}", flush=True)
+    return [
+        Row(title, peer, took[peer] / took["fatk"], GPU_GOAL if on_gpu else GOALS[peer])
+        for peer in took
+        if peer != "fatk"
+    ]
+
+
+def case_of(text):
+    """`NETWORK:PRECISION` -> both."""
+    name, _, precision = text.partition(":")
+    if name not in NETWORKS or precision not in PRECISIONS:
+        known = ", ".join(f"{a}:{b}" for a in NETWORKS for b in PRECISIONS)
+        raise argparse.ArgumentTypeError(f"must be one of {known}. Received: {text!r}.")
+    return name, precision
+
+
+def main():
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--json", metavar="FILE", help="write the rows as a list of objects")
+    parser.add_argument("--seconds", type=float, default=4.0, help="measured for each peer of each case")
+    parser.add_argument("--case", type=case_of, action="append", metavar="NETWORK:PRECISION")
+    parser.add_argument("--batch", type=int, help="images; otherwise 32, and 8 for DenseNet121 on a CPU")
+    parser.add_argument("--size", type=int, default=160, help="rows and columns of an image")
+    asked = parser.parse_args()
+
+    import jax
+
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):  # where the commands keep theirs
+        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "fatk" / "jax"))
+    on_gpu = jax.default_backend() == "gpu"
+    every = [(name, precision) for name in NETWORKS for precision in PRECISIONS]
+    rows = []
+    for case in asked.case or (every if on_gpu else every[:3]):
+        if reason := missing(case[0], on_gpu):
+            print(f"{case[0]}: left out, {reason}")
+            continue
+        rows += compare(case, asked, on_gpu)
+    report(rows, asked.json)
+
+
+if __name__ == "__main__":
+    if WORKER in sys.argv:
+        work(*sys.argv[sys.argv.index(WORKER) + 1 :])
+    else:
+        main()

@@ -1,0 +1,61 @@
+"""What a user names on the command line: files, folders, patterns, standard input."""
+
+import glob
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from fatk.cli import UserError
+
+STDIN = "-"
+
+
+def sound_files(names: Sequence[str]) -> list[Path]:
+    """Files, folders (searched through) and patterns such as 'calls/*.wav' -> files, each once, in order.
+
+    Names of files are taken as they are; "-" stays. Raises `UserError` where a folder or pattern gives nothing.
+    """
+    found: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            found += _within(path)
+        elif not path.exists() and glob.has_magic(name):
+            matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
+            if not matches:
+                raise UserError(f"{name}: no file matches.")
+            for match in matches:
+                found += _within(match) if match.is_dir() else [match]
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def _within(folder: Path) -> list[Path]:
+    """All sound files of a folder, however deep, in order."""
+    from pipelines.sources import AUDIO_SUFFIXES
+
+    files = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
+    )
+    if not files:
+        raise UserError(f"{folder}: no sound files in it ({', '.join(AUDIO_SUFFIXES)}).")
+    return files
+
+
+@contextmanager
+def spooled(files: Sequence[Path]) -> Iterator[list[Path]]:
+    """Files of which one may be "-" -> the same, with the bytes of standard input in a file for that long.
+
+    Some formats cannot be decoded from a pipe, for their headers are looked up at the end.
+    """
+    if files.count(Path(STDIN)) == 0:
+        yield list(files)
+        return
+    with tempfile.NamedTemporaryFile(prefix="fatk-stdin-") as kept:
+        shutil.copyfileobj(sys.stdin.buffer, kept)
+        kept.flush()
+        yield [Path(kept.name) if path == Path(STDIN) else path for path in files]
