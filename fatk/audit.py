@@ -3,7 +3,7 @@
 Trains its own folds, so that every clip is judged by a network that has not seen it, and writes a table, most
 suspicious first, that `data.relabel` of a config can name: `labels.relabel` then drops by it or relabels.
 
-A second round trains without the noisy clips that the first one doubts, and so judges all clips better.
+A second round trains without the noisy clips that the first one doubts most, and so judges all clips anew.
 """
 
 import csv
@@ -22,8 +22,6 @@ from pipelines.draws import kfold
 from pipelines.labels import multi_hot
 from pipelines.sources import CURATED, NOISY, Clip
 
-# Suspicion from which on a noisy clip does not train the next round: wrong, more likely than not.
-DOUBTED = 0.5
 NEVER = 10**6  # epochs between validations: those of a stage's last epoch are enough here
 
 
@@ -69,8 +67,15 @@ def out_of_fold(
     return chances
 
 
+def doubtful(clips: Sequence[Clip], suspicion: np.ndarray, share: float) -> frozenset[str]:
+    """-> keys of the most suspicious noisy clips, that share of all noisy ones."""
+    noisy = [number for number, clip in enumerate(clips) if clip.pool == NOISY]
+    order = sorted(noisy, key=lambda number: -suspicion[number])
+    return frozenset(clips[number].key for number in order[: round(share * len(order))])
+
+
 def audit(
-    config: Config, folds: int, rounds: int
+    config: Config, folds: int, rounds: int, share: float
 ) -> tuple[list[Clip], np.ndarray, np.ndarray, tuple[str, ...]]:
     """-> (training clips, their suspicion (clips,), suggested labels (clips, classes) 0/1, classes)."""
     from fatk import runtime
@@ -84,11 +89,7 @@ def audit(
     for turn in range(rounds):
         chances = balance(labels, out_of_fold(config, prepared, clips, folds, turn, doubted))
         suspicion = 1 - label_quality(labels, chances)
-        doubted = frozenset(
-            clip.key
-            for clip, score in zip(clips, suspicion, strict=True)
-            if clip.pool == NOISY and score >= DOUBTED
-        )
+        doubted = doubtful(clips, suspicion, share)
     return clips, suspicion, suggest(chances), prepared.classes
 
 
@@ -117,6 +118,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--folds", type=int, default=4, metavar="N", help="networks to train (default 4)")
     parser.add_argument("--rounds", type=int, default=2, metavar="N", help="rounds of folds (default 2)")
     parser.add_argument(
+        "--share",
+        type=float,
+        default=0.5,
+        metavar="S",
+        help="of the noisy clips, the most suspicious ones, left out of the next round's training (default 0.5)",
+    )
+    parser.add_argument(
         "--pool", choices=(CURATED, NOISY, "both"), help="clips in the table; default: noisy ones"
     )
     parser.add_argument("--out", metavar="FILE", help="the table; default: runs/<name>-audit/audit.csv")
@@ -125,7 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise cli.UserError(f"--folds must be at least 2. Received: {arguments.folds}.")
     if arguments.rounds < 1:
         raise cli.UserError(f"--rounds must be at least 1. Received: {arguments.rounds}.")
-    clips, scores, suggested, classes = audit(config, arguments.folds, arguments.rounds)
+    if not 0 <= arguments.share <= 1:
+        raise cli.UserError(f"--share must be from 0 to 1. Received: {arguments.share}.")
+    clips, scores, suggested, classes = audit(config, arguments.folds, arguments.rounds, arguments.share)
     pool = arguments.pool or (NOISY if any(clip.pool == NOISY for clip in clips) else CURATED)
     shown = [n for n, clip in enumerate(clips) if pool in ("both", clip.pool)]
     path = Path(arguments.out or folders.RUNS / f"{config.name}-audit" / "audit.csv")

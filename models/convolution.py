@@ -27,12 +27,21 @@ class Conv2D(layers.Conv2D):
 
     def convolution_op(self, inputs, kernel):
         """Convolve, without bias."""
-        plain = self.padding == "valid" and self.groups == 1 and self.dilation_rate == (1, 1)
+        plain = self.groups == 1 and self.dilation_rate == (1, 1) and self.compute_dtype != "float64"
         kernels = _kernels()
         if kernels is None or not plain or self.data_format != "channels_last":
             return super().convolution_op(inputs, kernel)
-        inputs, kernel = ops.convert_to_tensor(inputs), ops.convert_to_tensor(kernel)
-        return kernels.conv(ops.cast(inputs, kernel.dtype), kernel, self.strides)
+        kernel = ops.convert_to_tensor(kernel)
+        inputs = ops.cast(ops.convert_to_tensor(inputs), kernel.dtype)
+        if self.padding == "same":
+            inputs = ops.pad(inputs, ((0, 0), *self._edges(inputs.shape[1:3]), (0, 0)))
+        return kernels.conv(inputs, kernel, self.strides)
+
+    def _edges(self, shape):
+        """Rows and columns of an image -> pixels added before and after, for the padding "same"."""
+        sizes = zip(shape, self.kernel_size, self.strides, strict=True)
+        missing = [max(0, (math.ceil(n / stride) - 1) * stride + kernel - n) for n, kernel, stride in sizes]
+        return [(pixels // 2, pixels - pixels // 2) for pixels in missing]
 
 
 @keras.saving.register_keras_serializable("fatk")

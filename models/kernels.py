@@ -5,6 +5,7 @@ The one file here that imports JAX. What XLA does slowly, and what is done inste
 - the kernel's gradient: patches of a few images at a time, which stay in the cache, and a matrix product each;
 - a strided convolution of many channels: the same;
 - its input's gradient, for which XLA convolves zeros: a plain convolution for each residue of the stride;
+- a convolution of one pixel: a matrix product, and so are its gradients;
 - max-pooling's gradient, a scatter: the place of each maximum is kept in a byte, and each pixel gathers from
   the windows that saw it.
 
@@ -80,9 +81,15 @@ def _interleaved(residues, shape):
     return image[:, : shape[1], : shape[2]]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv(image, kernel, strides: Pair):
     """(batch, rows, columns, channels) -> (batch, rows, columns, filters), without padding."""
+    if kernel.shape[:2] == strides == (1, 1):
+        return jnp.matmul(image, kernel[0, 0])
+    return _conv(image, kernel, strides)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv(image, kernel, strides: Pair):
     return _convolve(image, kernel, strides, ((0, 0), (0, 0)))
 
 
@@ -103,7 +110,7 @@ def _convolve(image, kernel, strides: Pair, padding: tuple[Pair, Pair]):
 
 
 def _conv_forward(image, kernel, strides: Pair):
-    return conv(image, kernel, strides), (image, kernel)
+    return _conv(image, kernel, strides), (image, kernel)
 
 
 def _conv_backward(strides: Pair, kept, slope):
@@ -149,7 +156,7 @@ def _image_slope(image, kernel, slope, strides: Pair):
     return _interleaved(residues, image.shape)
 
 
-conv.defvjp(_conv_forward, _conv_backward)
+_conv.defvjp(_conv_forward, _conv_backward)
 
 
 def max_pool(image, size: Pair, strides: Pair):

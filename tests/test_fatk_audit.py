@@ -11,6 +11,7 @@ import soundfile
 from fatk import audit, cli, runtime, trainer
 from fatk.config import load_config
 from fatk.prepare import prepare
+from pipelines.sources import CURATED, NOISY, Clip
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +97,17 @@ def test_swapped_labels_come_first(
         ]
 
 
-@pytest.mark.parametrize("argument", ["--folds", "--rounds"])
-def test_too_few_are_refused(place: Path, argument: str) -> None:
-    with pytest.raises(cli.UserError, match=rf"{argument} must be at least"):
-        audit.main(["--config", "beeps.toml", argument, "0"])
+@pytest.mark.parametrize(
+    ("argument", "value", "wanted"),
+    [("--folds", "1", "at least 2"), ("--rounds", "0", "at least 1"), ("--share", "2", "from 0 to 1")],
+)
+def test_what_cannot_be_is_refused(place: Path, argument: str, value: str, wanted: str) -> None:
+    with pytest.raises(cli.UserError, match=rf"{argument} must be {wanted}"):
+        audit.main(["--config", "beeps.toml", argument, value])
+
+
+def test_doubtful_are_the_most_suspicious_noisy_clips() -> None:
+    clips = [Clip(f"{n}.wav", CURATED if n == 0 else NOISY, Path()) for n in range(5)]
+    suspicion = np.array([0.99, 0.1, 0.8, 0.3, 0.7])
+    assert audit.doubtful(clips, suspicion, 0.5) == {clips[2].key, clips[4].key}
+    assert audit.doubtful(clips, suspicion, 0) == frozenset()
