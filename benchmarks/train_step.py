@@ -250,7 +250,7 @@ def case_of(text):
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--json", metavar="FILE", help="write the rows as a list of objects")
-    parser.add_argument("--seconds", type=float, default=4.0, help="measured for each peer of each case")
+    parser.add_argument("--seconds", type=float, default=3.0, help="measured for each peer of each case")
     parser.add_argument("--case", type=case_of, action="append", metavar="NETWORK:PRECISION")
     parser.add_argument("--batch", type=int, help="images; otherwise 32, and 8 for DenseNet121 on a CPU")
     parser.add_argument("--size", type=int, default=160, help="rows and columns of an image")

@@ -87,10 +87,10 @@ def audit(
     labels = multi_hot(clips, prepared.classes)
     doubted: frozenset[str] = frozenset()
     for turn in range(rounds):
-        chances = balance(labels, out_of_fold(config, prepared, clips, folds, turn, doubted))
+        chances = out_of_fold(config, prepared, clips, folds, turn, doubted)
         suspicion = 1 - label_quality(labels, chances)
         doubted = doubtful(clips, suspicion, share)
-    return clips, suspicion, suggest(chances), prepared.classes
+    return clips, suspicion, suggest(balance(labels, chances)), prepared.classes
 
 
 def write_table(
