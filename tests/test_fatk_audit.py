@@ -49,7 +49,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         'seed = 3\n[data]\nkind = "fat2019"\npath = "set"\nrecords = "records"\n'
         f"[features]\nrate = {RATE}\nbands = 16\n[augment]\ncutout = false\n"
         '[mixing]\nkind = "none"\n[train]\nbatch = 8\n[evaluate]\ncrops = 2\nbatch = 5\n'
-        "[log]\nimages = 1\nclips = 1\n[[stage]]\nepochs = 10\nrate = 1e-2\n"
+        "[log]\nimages = 1\nclips = 1\n[[stage]]\nepochs = 24\nrate = 1e-2\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(trainer.networks.TRUNKS, "specgram", wide_trunk)
