@@ -269,6 +269,18 @@ def from_tree(tree: dict[str, Any]) -> Config:
     return config
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """A file -> its tables. Raises `ConfigError` for one that is not TOML, `FileNotFoundError` for none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}).") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}.") from None
+
+
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """A file and `key=value` overrides -> settings. Raises `ConfigError` naming the file, and every problem.
 
@@ -276,13 +288,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = read_toml(path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config.{_shipped()}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}).") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}.") from None
     _resolve_paths(tree, path.parent)
     tree.setdefault("name", path.stem)
     problems = []

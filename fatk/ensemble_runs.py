@@ -12,7 +12,7 @@ import numpy as np
 
 from fatk import cli, folders
 from fatk.config import Config, load_config
-from fatk.folds import read_scores
+from fatk.folds import read_scores, valid_labels
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,7 @@ class Trained:
     @cached_property
     def truth(self) -> dict[str, frozenset[str]]:
         """{fname: labels} of the validation clips; empty where the run has no table of them."""
-        if not self.run.splits.exists():
-            return {}
-        with self.run.splits.open(newline="", encoding="utf-8") as lines:
-            rows = [row for row in csv.DictReader(lines) if row["split"] == "valid"]
-        return {row["fname"]: frozenset(row["labels"].split(",")) for row in rows}
+        return valid_labels(self.run)
 
     @property
     def lwlrap(self) -> float | None:

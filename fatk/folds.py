@@ -18,6 +18,15 @@ def read_scores(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(row[0] for row in rows), np.array([[float(cell) for cell in row[1:]] for row in rows])
 
 
+def valid_labels(run: folders.Run) -> dict[str, frozenset[str]]:
+    """-> {fname: labels} of a run's validation clips, by its `splits.csv`; empty where it has none."""
+    if not run.splits.is_file():
+        return {}
+    with run.splits.open(newline="", encoding="utf-8") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["split"] == "valid"]
+    return {row["fname"]: frozenset(filter(None, row["labels"].split(","))) for row in rows}
+
+
 def run_fold(
     run: folders.Run, config: Config, prepared: Prepared, told: str, mark: str = "", exported: bool = False
 ) -> np.ndarray:

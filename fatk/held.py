@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fatk import cli, folders
+from fatk.folds import valid_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +57,10 @@ def read(run: folders.Run) -> Held:
 
 def _labels(run: folders.Run) -> dict[str, frozenset[str]]:
     """{fname: labels} by the run's own table, or by the tables of its data where it has none."""
-    from pipelines.sources import TEST, split_labels
+    from pipelines.sources import TEST
 
     if run.splits.is_file():
-        with run.splits.open(newline="", encoding="utf-8") as lines:
-            rows = [row for row in csv.DictReader(lines) if row["split"] == "valid"]
-        return {row["fname"]: frozenset(split_labels(row["labels"])) for row in rows}
+        return valid_labels(run)
     return {clip.name: frozenset(clip.labels) for clip in _source(run) if clip.pool != TEST}
 
 

@@ -7,14 +7,13 @@
 """
 
 import json
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from fatk.cli import UserError
-from fatk.config import Config, ConfigError, load_config
+from fatk.config import Config, ConfigError, load_config, read_toml
 
 Number = int | float
 Scalar = bool | int | float | str
@@ -65,13 +64,11 @@ def read_space(path: Path, config: str | Path, overrides: Sequence[str] = ()) ->
     that it does not have and a value that it never takes are found before the first run.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = read_toml(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. It holds a table [space], as in {_EXAMPLE}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}).") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not TOML: {error}.") from None
+    except ConfigError as error:
+        raise UserError(str(error)) from None
     table = tree.pop("space", None)
     if not isinstance(table, dict) or not table or tree:
         raise UserError(

@@ -13,8 +13,6 @@ from models import backbones, densenet, heads, specgram
 from models.heads import HEAD
 from models.settings import NetworkSettings
 
-reference_head = heads.reference_head  # its name before heads had a file
-
 TRUNKS: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
     "specgram": specgram.trunk,
     "densenet121": densenet.trunk,
