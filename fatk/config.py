@@ -3,19 +3,19 @@
 Only pydantic and the standard library are imported, so a wrong file is refused within half a second.
 """
 
-import difflib
 import json
 import math
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from fatk import mistakes
 from models.settings import LossSettings, MixingSettings, NetworkSettings, StageSettings, TrainSettings
 from pipelines.augment_settings import AugmentSettings
 from pipelines.domain_settings import DomainSettings
@@ -120,51 +120,13 @@ def _sections() -> dict[str, Any]:
     }
 
 
-def _known_keys() -> list[str]:
-    """Every key in dotted form, `stage.epochs` standing for any stage's."""
-    keys = [f.name for f in fields(Config)]
-    return keys + [f"{name}.{f.name}" for name, kind in _sections().items() for f in fields(kind)]
-
-
-def _suggest(key: str) -> str:
-    """' Did you mean ...?', or the keys of the section where nothing is near."""
-    bare = re.sub(r"\.\d+", "", key)
-    section = bare.split(".")[0]
-    known = [known for known in _known_keys() if known != section]
-    near = difflib.get_close_matches(bare, known, 1, 0.75)
-    last = bare.rsplit(".", 1)[-1]
-    near = near or [k for k in known if k.rsplit(".", 1)[-1] == last]
-    near = near or [
-        k
-        for m in difflib.get_close_matches(last, [k.rsplit(".", 1)[-1] for k in known], 1, 0.7)
-        for k in known
-        if k.rsplit(".", 1)[-1] == m
-    ]
-    if near:
-        return f" Did you mean `{near[0]}`?"
-    own = [f.name for f in fields(_sections()[section])] if section in _sections() else []
-    return f" Its keys are: {', '.join(own or [k for k in known if '.' not in k])}."
-
-
-def _unknown(tree: dict[str, Any]) -> list[str]:
-    """A line for every key that no section has."""
+def _keys() -> mistakes.Keys:
+    """Every key that there is."""
     sections = _sections()
-    known = {f.name for f in fields(Config)}
-    lines = []
-    for name, value in tree.items():
-        if name not in known:
-            lines.append(f"`{name}` is no key.{_suggest(name)}")
-            continue
-        if name not in sections:
-            continue
-        tables = list(enumerate(value)) if name == "stage" and isinstance(value, list) else [(None, value)]
-        for number, table in tables:
-            prefix = name if number is None else f"{name}.{number}"
-            if not isinstance(table, dict):
-                continue  # the wrong type is reported by the validation
-            own = {f.name for f in fields(sections[name])}
-            lines += [f"`{prefix}.{k}` is no key.{_suggest(f'{prefix}.{k}')}" for k in table if k not in own]
-    return lines
+    return {
+        f.name: tuple(own.name for own in fields(sections[f.name])) if f.name in sections else ()
+        for f in fields(Config)
+    }
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
@@ -191,7 +153,7 @@ def _apply(tree: dict[str, Any], path: list[str], value: Any) -> None:
         elif isinstance(here, dict):
             index = step
         else:
-            raise ConfigError(f"`{dotted}` is no key.{_suggest(dotted)}")
+            raise ConfigError(f"`{dotted}` is no key.{mistakes.suggest(dotted, _keys())}")
         if after is None:
             here[index] = value
         else:
@@ -215,55 +177,21 @@ def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
             table[key] = _resolve(table[key], base)
 
 
-def _lines(error: ValidationError) -> Iterable[str]:
-    """pydantic's findings in our words, each with its dotted key."""
-    for found in error.errors():
-        key = ".".join(str(part) for part in found["loc"])
-        if found["type"] == "extra_forbidden" or found["type"] == "unexpected_keyword_argument":
-            continue  # reported by _unknown, with a suggestion
-        if found["type"] == "value_error":
-            for line in str(found["ctx"]["error"]).splitlines():
-                yield re.sub(r"^`", f"`{key}.", line) if key else line
-        elif found["type"] == "literal_error":
-            choices = found["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-            yield f"`{key}` must be one of {choices}. Received: {found['input']!r}."
-        else:
-            wanted = found["msg"].replace("Input should be", "must be")
-            yield f"`{key}` {wanted}. Received: {found['input']!r}."
-
-
-def _without(tree: dict[str, Any], places: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
-    """A copy of nested tables with the entries at some places taken out."""
-    copy: dict[str, Any] = json.loads(json.dumps(tree, default=str))
-    for place in places:
-        # The whole value of a key: what is wrong inside of a list or a range would otherwise give way to
-        # another thing that is wrong there.
-        *steps, last = place[: 3 if place[0] == "stage" else 2]
-        here: Any = copy
-        for step in steps:
-            here = here[step]
-        if isinstance(here, dict):
-            here.pop(last, None)
-        elif isinstance(here, list):
-            here[last] = {}  # a stage keeps its place
-    return copy
-
-
 def from_tree(tree: dict[str, Any]) -> Config:
     """Nested tables -> settings. Raises `ConfigError` with every problem, a line each."""
-    problems = _unknown(tree)
+    problems = mistakes.unknown(tree, _keys())
     while True:
         try:
             # Through JSON: strictly checked Python input would have to be instances and tuples already.
             config = TypeAdapter(Config).validate_json(json.dumps(tree, default=str))
             break
         except ValidationError as error:
-            problems += _lines(error)
+            problems += mistakes.refused(error)
             places = [found["loc"] for found in error.errors()]
             if () in places or not places:
                 break
             # A value of the wrong type keeps its section from checking the others: look again without it.
-            tree = _without(tree, places)
+            tree = mistakes.without(tree, places)
     if problems:
         raise ConfigError("\n".join(problems))
     return config

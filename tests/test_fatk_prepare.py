@@ -74,7 +74,7 @@ def made(tmp_path: Path) -> Set:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "CLIPS_PER_SHARD", 4)
+    monkeypatch.setattr("fatk.shards.CLIPS_PER_SHARD", 4)
 
 
 def stored(prepared: prepare.Prepared) -> dict[str, np.ndarray]:

@@ -1,0 +1,162 @@
+"""Sound files to TFRecord shards: which clip goes where, decoding and writing, and what is there already.
+
+A clip's shard follows from its name and a shard's file name from what is in it, so a run that was cut off, or
+a set that grew, encodes only what is not there yet.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fatk import cli, folders
+from pipelines.settings import Encoding
+from pipelines.sources import Clip, DataError
+
+FORMAT = 1  # of the shards; part of their names
+CLIPS_PER_SHARD = 64
+
+# What compression leaves of the PCM's bytes, rather more than was found on clips of everyday sounds, and the
+# bytes that it adds to every clip.
+_LEFT = {"pcm16": (1.0, 0), "flac": (0.55, 100), "vorbis": (0.15, 3500)}
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Clips that share a file, and the name that follows from them."""
+
+    pool: str
+    stem: str
+    clips: tuple[Clip, ...]
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """The TFRecord file."""
+        return self.folder / f"{self.stem}.tfrecord"
+
+    @property
+    def report(self) -> Path:
+        """What is in it and what was left out; written after the records, so it vouches for them."""
+        return self.folder / f"{self.stem}.json"
+
+    def finished(self) -> Entry | None:
+        """The report, where shard and report are there and agree."""
+        try:
+            report: Entry = json.loads(self.report.read_text())
+            return report if self.path.stat().st_size == report["bytes"] else None
+        except (OSError, ValueError, KeyError):
+            return None
+
+
+def plan(clips: Sequence[Clip], rate: int, folder: Path, encoding: Encoding = "pcm16") -> list[Shard]:
+    """Clips -> shards. A clip keeps its shard while the number of shards stays."""
+    shards = []
+    made = f"{FORMAT} {rate}" + ("" if encoding == "pcm16" else f" {encoding}")
+    for pool in dict.fromkeys(clip.pool for clip in clips):
+        members = [clip for clip in clips if clip.pool == pool]
+        count = -(-len(members) // CLIPS_PER_SHARD)
+        groups: list[list[Clip]] = [[] for _ in range(count)]
+        for clip in members:
+            groups[int(hashlib.sha256(clip.name.encode()).hexdigest()[:8], 16) % count].append(clip)
+        for number, group in enumerate(groups):
+            content = hashlib.sha256(made.encode())
+            for clip in group:
+                content.update(f"\n{clip.name} {state(clip.path)}".encode())
+            stem = f"{pool}-{number:04d}-of-{count:04d}-{content.hexdigest()[:12]}"
+            shards.append(Shard(pool, stem, tuple(group), folder))
+    return shards
+
+
+def state(path: Path) -> str:
+    """What changes when a file does."""
+    try:
+        state = path.stat()
+    except OSError:
+        return "missing"
+    return f"{state.st_size} {state.st_mtime_ns}"
+
+
+def probe(shards: Iterable[Shard]) -> float:
+    """Seconds of sound in the files of some shards, as their headers tell; unreadable ones count nothing."""
+    from fatk.audio import UnreadableError, seconds
+
+    def length(clip: Clip) -> float:
+        try:
+            return seconds(clip.path)
+        except UnreadableError:
+            return 0.0
+
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        return sum(workers.map(length, [clip for shard in shards for clip in shard.clips]))
+
+
+def encode(shard: Shard, rate: int, advance: Any, encoding: Encoding = "pcm16") -> Entry:
+    """Decode, resample and write one shard -> its report. One clip is in memory at a time."""
+    from fatk.audio import UnreadableError, compress, read_pcm
+    from pipelines import records
+
+    frames: dict[str, int] = {}
+    left_out: dict[str, str] = {}
+
+    def written() -> Iterator[bytes]:
+        for clip in shard.clips:
+            try:
+                pcm = read_pcm(clip.path, rate)
+            except UnreadableError as error:
+                left_out[clip.name] = str(error)
+            else:
+                frames[clip.name] = len(pcm)
+                sound = compress(pcm, rate, encoding)
+                yield records.example(clip.key, sound, rate, clip.source, clip.license, encoding)
+            advance()
+
+    size = records.write_shard(shard.path, written())
+    report = {"bytes": size, "frames": frames, "left_out": left_out}
+    folders.write_text(shard.report, json.dumps(report, indent=0))
+    return report
+
+
+def encode_all(missing: list[Shard], rate: int, folder: Path, encoding: Encoding) -> None:
+    """Encode shards on all cores, with a bar; what is whole stays when it is cut off."""
+    seconds = probe(missing)
+    clips = sum(len(shard.clips) for shard in missing)
+    share, overhead = _LEFT[encoding]
+    size = int(seconds * rate * 2 * share) + clips * overhead
+    free = shutil.disk_usage(folder).free
+    cli.say(
+        f"{clips} clips, {seconds / 3600:.2f} h: {len(missing)} shards to write, about {size / 1e6:,.0f} MB "
+        f"in {folder} ({free / 1e9:,.1f} GB free)"
+    )
+    if size > free:
+        raise DataError(
+            f"{folder}: the shards need {size / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB free."
+        )
+    from fatk import runtime
+
+    runtime.quiet_tensorflow()
+    with cli.progress("preparing", clips, "clips") as advance, ThreadPoolExecutor(os.cpu_count()) as workers:
+        # Threads, not processes: libsndfile, soxr and the writer release the interpreter's lock, and a
+        # process would import TensorFlow anew.
+        running = [workers.submit(encode, shard, rate, advance, encoding) for shard in missing]
+        try:
+            for done in as_completed(running):
+                done.result()
+        except BaseException:
+            workers.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def sweep(folder: Path, stems: set[str]) -> None:
+    """Delete shards that no longer belong to the set, and what an interrupted run left behind."""
+    for path in folder.iterdir():
+        stem = path.name.split(".")[0]
+        if "-of-" in stem and (stem not in stems or path.suffix == ".tmp"):
+            path.unlink()
