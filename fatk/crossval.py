@@ -3,6 +3,8 @@
 The folds are those of the table where the config names one (`data.fold`), else the `split.count` folds of
 `split.kind = "kfold"`. Each is a run of its own under `runs/<name>-crossval/`; what is finished is not trained
 again. Set `train.keep = "last"`: a held-out fold that chooses the epoch flatters the score.
+
+`--inner` scores settings without the fold that they are to be judged by: see crossval_inner.py.
 """
 
 from collections.abc import Sequence
@@ -13,46 +15,38 @@ import numpy as np
 
 from fatk import cli, folders, scoring
 from fatk.config import Config
-from fatk.folds import read_scores, run_fold
+from fatk.folds import fold_numbers, holding, read_scores, run_fold
 from fatk.prepare import Prepared, prepare, records_folder
 from fatk.scoring import Scores
 from pipelines.labels import multi_hot
-from pipelines.sources import CURATED
 
 
-def fold_configs(config: Config, prepared: Prepared) -> dict[int, Config]:
-    """-> {fold: the settings that hold it out}. Raises `UserError` where the settings name no folds."""
+def fold_config(config: Config, fold: int) -> Config:
+    """The settings by which a run of its own would hold out that fold."""
     if config.data.fold is not None:
-        folds = sorted({c.fold for c in prepared.source.pool(CURATED) if c.fold is not None})
-        return {fold: replace(config, data=replace(config.data, fold=fold)) for fold in folds}
-    if config.split.kind == "kfold":
-        return {
-            number: replace(config, split=replace(config.split, number=number))
-            for number in range(config.split.count)
-        }
-    raise cli.UserError(
-        "a config to cross-validate must name a fold of its table (`data.fold`), or set `split.kind` to 'kfold' "
-        f"and `split.count` to the number of folds. Received: `split.kind` = {config.split.kind!r}."
-    )
+        return replace(config, data=replace(config.data, fold=fold))
+    return replace(config, split=replace(config.split, number=fold))
+
+
+def run_of(config: Config, title: str, fold: int, seed: int, place: Path) -> tuple[folders.Run, Config]:
+    """-> (the folder in `place`, the settings) of one run of a cross-validation."""
+    own = fold_config(config, fold)
+    data = replace(own.data, records=str(records_folder(config)))  # all runs read the same shards
+    own = replace(own, name=f"{config.name}-{title}", seed=seed, data=data)
+    return folders.Run(place / title), own
 
 
 def held_out(
-    config: Config, seed: int, folds: dict[int, Config], exported: bool
+    config: Config, seed: int, splits: dict[int, Prepared], exported: bool
 ) -> tuple[dict[int, Scores], list[np.ndarray]]:
     """All folds of one seed -> ({fold: scores of its clips}, probabilities of the test clips, a fold each)."""
     scores: dict[int, Scores] = {}
     tests = []
-    for fold, own in folds.items():
-        title = f"seed{seed}-fold{fold}"
-        data = replace(own.data, records=str(records_folder(config)))  # all folds read the same shards
-        own = replace(own, name=f"{config.name}-{title}", seed=seed, data=data)
-        # The split of the first seed: seeds are to differ in training alone.
-        split = prepare(replace(own, seed=config.seed), verbose=False)
-        run = folders.Run(folder(config) / title)
-        chances = run_fold(run, own, split, f"seed {seed}, fold {fold}", exported=exported)
-        clips = split.split.valid
-        truth = multi_hot(clips, split.classes)
-        scores[fold] = Scores(tuple(clip.name for clip in clips), truth, chances)
+    for fold, prepared in splits.items():
+        run, own = run_of(config, f"seed{seed}-fold{fold}", fold, seed, folder(config))
+        chances = run_fold(run, own, prepared, f"seed {seed}, fold {fold}", exported=exported)
+        clips = prepared.split.valid
+        scores[fold] = Scores(tuple(clip.name for clip in clips), multi_hot(clips, prepared.classes), chances)
         if run.submission.exists():
             tests.append(read_scores(run.submission)[1])
     return scores, tests
@@ -81,21 +75,37 @@ def cells(scores: Scores) -> tuple[str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = cli.parser("fatk.crossval", __doc__)
-    parser.add_argument("--seeds", type=int, default=2, metavar="N", help="seeds, from the config's on (2)")
+    parser.add_argument("--seeds", type=int, metavar="N", help="seeds, from the config's on (2)")
     parser.add_argument("--export", action="store_true", help="export each fold's SavedModel, to ensemble")
+    parser.add_argument(
+        "--inner", action="store_true", help="hold two folds out at a time: scores to choose settings by"
+    )
     config, arguments = cli.parse_config(parser, argv)
-    if arguments.seeds < 1:
-        raise cli.UserError(f"--seeds must be at least 1. Received: {arguments.seeds}.")
+    if arguments.inner:
+        if arguments.seeds is not None or arguments.export:
+            raise cli.UserError("--inner goes without --seeds, as it runs one, and without --export.")
+        from fatk import crossval_inner
+
+        crossval_inner.go(config)
+        return 0
+    count = 2 if arguments.seeds is None else arguments.seeds
+    if count < 1:
+        raise cli.UserError(f"--seeds must be at least 1. Received: {count}.")
     from fatk import runtime
 
     prepared = prepare(config)
-    folds = fold_configs(config, prepared)
+    fold_of = fold_numbers(config, prepared)
+    # Of the first seed for all: seeds are to differ in training alone.
+    splits = {
+        fold: holding(config, prepared, [key for key, own in fold_of.items() if own == fold])
+        for fold in sorted(set(fold_of.values()))
+    }
     runtime.start(config)
-    seeds = [config.seed + number for number in range(arguments.seeds)]
+    seeds = [config.seed + number for number in range(count)]
     found: dict[int, dict[int, Scores]] = {}
     tests: list[np.ndarray] = []
     for seed in seeds:
-        found[seed], own = held_out(config, seed, folds, arguments.export)
+        found[seed], own = held_out(config, seed, splits, arguments.export)
         tests += own
         whole = together(list(found[seed].values()))
         scoring.write_predictions(

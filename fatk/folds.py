@@ -1,7 +1,9 @@
-"""Runs that belong together: each trained once, its predictions read back."""
+"""Runs that belong together: what each holds out, each trained once, its predictions read back."""
 
 import csv
 import shutil
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,9 @@ import numpy as np
 from fatk import cli, folders
 from fatk.config import Config, to_toml
 from fatk.prepare import Prepared
+from pipelines.draws import kfold
+from pipelines.selection import roles
+from pipelines.sources import CURATED
 
 
 def read_scores(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
@@ -27,6 +32,36 @@ def valid_labels(run: folders.Run) -> dict[str, frozenset[str]]:
     return {row["fname"]: frozenset(filter(None, row["labels"].split(","))) for row in rows}
 
 
+def fold_numbers(config: Config, prepared: Prepared) -> dict[str, int]:
+    """-> {key of a curated clip: its fold}. Raises `UserError` where the settings name no folds."""
+    clips = prepared.source.pool(CURATED)
+    if config.data.fold is not None:
+        return {clip.key: clip.fold for clip in clips if clip.fold is not None}
+    if config.split.kind == "kfold":
+        return kfold(clips, config.split.count, config.seed)
+    raise cli.UserError(
+        "a config to cross-validate must name a fold of its table (`data.fold`), or set `split.kind` to 'kfold' "
+        f"and `split.count` to the number of folds. Received: `split.kind` = {config.split.kind!r}."
+    )
+
+
+def holding(config: Config, prepared: Prepared, keys: Collection[str]) -> Prepared:
+    """The set with those curated clips held out, and what is trained on chosen without them."""
+    held = frozenset(keys)
+    clips = tuple(
+        replace(clip, valid=clip.key in held) if clip.pool == CURATED else clip
+        for clip in prepared.source.clips
+    )
+    split = roles(
+        replace(prepared.source, clips=clips),
+        replace(config.data, fold=None),
+        replace(config.split, kind="auto", count=1, number=0),
+        config.select,
+        config.seed,
+    )
+    return replace(prepared, split=split)
+
+
 def run_fold(
     run: folders.Run, config: Config, prepared: Prepared, told: str, mark: str = "", exported: bool = False
 ) -> np.ndarray:
@@ -36,6 +71,9 @@ def run_fold(
     Settings, clips and `mark`, in which runs of one name may differ, are kept with the run; what lies there
     of others is deleted. Raises `KeyboardInterrupt` where the user stops it.
     """
+    import keras
+
+    from fatk.sweep_run import forget
     from fatk.trainer import Trainer
 
     resolved = f"{to_toml(config)}\n# clips: {prepared.manifest['fingerprint']} {mark}\n"
@@ -46,6 +84,9 @@ def run_fold(
         cli.say(told)
         run.folder.mkdir(parents=True, exist_ok=True)
         folders.write_text(run.config, resolved)
+        # As a run of its own would begin, whichever others this process has trained.
+        forget()
+        keras.utils.set_random_seed(config.seed)
         if Trainer(run, config, prepared).go(exported=exported).interrupted:
             raise KeyboardInterrupt
     return read_scores(run.predictions)[1]

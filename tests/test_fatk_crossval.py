@@ -1,6 +1,7 @@
 """Every fold is held out once for each seed, goes on where it was stopped, and the tables say what was seen."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import keras
@@ -10,6 +11,8 @@ import soundfile
 from sklearn.metrics import label_ranking_average_precision_score
 
 from fatk import cli, crossval, runtime, trainer
+from fatk.config import load_config
+from fatk.prepare import prepare
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +97,82 @@ def test_folds_and_seeds(place: Path, capsys: pytest.CaptureFixture, monkeypatch
     right = (chances.argmax(1) == truth.argmax(1)).mean()
     assert float(told[-1]["accuracy, seed 4"]) == pytest.approx(right, abs=1e-4)
     assert "± " in capsys.readouterr().out
+
+
+def test_inner_scores_come_from_runs_that_saw_neither_fold(
+    place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["--config", "beeps.toml", "--inner"]
+    assert crossval.main(command) == 0
+    folder = place / "runs" / "beeps-inner"
+    fold_of = {f"{n:02d}.wav": FOLDS[n // 6] for n in range(CLIPS)}
+    truth = {f"{n:02d}.wav": n % 2 for n in range(CLIPS)}
+    right: dict[tuple[int, int], float] = {}  # (not seen either, judged on): accuracy
+    for pair in ((1, 2), (2, 5), (5, 1)):
+        run = folder / f"without{pair[0]}-{pair[1]}"
+        trained = {row["fname"] for row in rows(run / "splits.csv") if row["split"] == "train"}
+        assert {fold_of[name] for name in trained} == set(FOLDS) - set(pair)
+        said = rows(run / "predictions.csv")
+        assert {fold_of[row["fname"]] for row in said} == set(pair)
+        for unseen, fold in (pair, pair[::-1]):
+            own = [row for row in said if fold_of[row["fname"]] == fold]
+            assert len(own) == 6
+            hits = [(float(row["high"]) > float(row["low"])) == truth[row["fname"]] for row in own]
+            right[unseen, fold] = float(np.mean(hits))
+    told = rows(folder / "inner.csv")
+    assert [row["not seen"] for row in told] == ["fold 1", "fold 2", "fold 5", "mean"]
+    assert [row["judged on"] for row in told][:3] == ["folds 5 and 2", "folds 1 and 5", "folds 2 and 1"]
+    means = [np.mean([right[fold, other] for other in FOLDS if other != fold]) for fold in FOLDS]
+    assert [float(row["accuracy"]) for row in told] == pytest.approx([*means, np.mean(means)], abs=1e-4)
+
+    capsys.readouterr()
+    monkeypatch.setattr(trainer.Trainer, "go", None)  # all is finished: nothing is trained
+    before = (folder / "inner.csv").read_text()
+    assert crossval.main(command) == 0
+    assert (folder / "inner.csv").read_text() == before
+    assert "without folds" not in capsys.readouterr().out
+
+
+def test_a_run_does_not_depend_on_those_before_it(place: Path) -> None:
+    """As where a cross-validation was stopped between two folds."""
+    command = ["--config", "beeps.toml", "--seeds", "1"]
+    assert crossval.main(command) == 0
+    run = place / "runs" / "beeps-crossval" / "seed3-fold2"
+    before = (run / "predictions.csv").read_text()
+    shutil.rmtree(run)
+    assert crossval.main(command) == 0
+    assert (run / "predictions.csv").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--inner", "--seeds", "2"], "--inner goes without --seeds"),
+        (["--inner", "train.keep=best"], "`train.keep` must be 'last' or 'average'"),
+        (["--inner", "data.table=two.csv"], "--inner needs at least 3 folds"),
+    ],
+)
+def test_what_cannot_be_is_refused(place: Path, arguments: list[str], complaint: str) -> None:
+    text = (place / "t.csv").read_text()
+    (place / "two.csv").write_text(text.replace(",5\n", ",2\n").replace(",5\r\n", ",2\r\n"))
+    with pytest.raises(cli.UserError, match=complaint):
+        crossval.main(["--config", "beeps.toml", *arguments])
+
+
+def test_folds_may_be_drawn(place: Path) -> None:
+    """Each clip validates once, by the same draw as a run of that fold alone would make."""
+    overrides = ["split.kind=kfold", "split.count=3", "name=drawn"]
+    text = (place / "beeps.toml").read_text().replace("fold = 1\n", "")
+    (place / "plain.toml").write_text(text)
+    assert crossval.main(["--config", "plain.toml", "--seeds", "1", *overrides]) == 0
+    seen: list[str] = []
+    for number in range(3):
+        own = rows(place / "runs" / "drawn-crossval" / f"seed3-fold{number}" / "predictions.csv")
+        split = prepare(load_config("plain.toml", [*overrides, f"split.number={number}"])).split
+        assert [row["fname"] for row in own] == [clip.name for clip in split.valid]
+        seen += [row["fname"] for row in own]
+    assert sorted(seen) == [f"{n:02d}.wav" for n in range(CLIPS)]
 
 
 def test_a_config_without_folds_is_refused(place: Path) -> None:
