@@ -152,6 +152,7 @@ def test_one_place_chooses_the_backend() -> None:
 
 
 COMMANDS = (
+    "ablate",
     "audit",
     "card",
     "crossval",

@@ -1,0 +1,166 @@
+"""`python -m fatk.ablate --config C --rows rows.toml --seeds N`: what each setting brings, at a stated budget.
+
+Rows are settings on top of the config or of an earlier row (see ablation_rows.py). Each row with each seed is a
+run under `runs/<name>-ablation/`, all rows with the first seed before any with the second; what is finished is
+not trained again. Every run holds out the same clips, those of the config with its own seed, and is scored by
+their lwlrap. Set `train.keep` to "last" or "average": clips that choose the epoch flatter the score.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from fatk import ablation_table, cli, folders, kept, scoring
+from fatk.ablation_rows import Row, read_rows
+from fatk.config import Config, to_toml
+from fatk.prepare import Prepared, prepare
+from pipelines.sources import DataError
+
+
+class Ablation:
+    """Rows, seeds, a folder of runs."""
+
+    def __init__(self, base: Config, rows: dict[str, tuple[Row, Config]], seeds: int, crops: Sequence[int]):
+        self.base, self.rows = base, rows
+        self.seeds = [base.seed + number for number in range(seeds)]
+        self.crops = sorted({*crops, base.evaluate.crops})
+        self.folder = folders.RUNS / f"{base.name}-ablation"
+        self.sets: dict[str, Prepared] = {}  # a row's clips, once they are prepared
+
+    def title(self, name: str, seed: int) -> str:
+        """A run's folder."""
+        return f"{self.rows[name][0].slug}-seed{seed}"
+
+    def settings(self, name: str, seed: int) -> Config:
+        """A run's settings."""
+        return replace(self.rows[name][1], name=f"{self.base.name}-{self.title(name, seed)}", seed=seed)
+
+    def note(self) -> None:
+        """Write which runs there are to be, and of which settings: other ones that lie there do not count."""
+        about = {
+            "rows": [
+                {"name": row.name, "on": row.on, "set": row.overrides, "note": row.note}
+                for row, _ in self.rows.values()
+            ],
+            "seeds": self.seeds,
+            "crops": self.crops,
+            "main_crops": self.base.evaluate.crops,
+            "budget": {"epochs": sum(stage.epochs for stage in self.base.stage), **self._size()},
+            "runs": {
+                self.title(name, seed): (name, kept.digest(to_toml(self.settings(name, seed))))
+                for seed in self.seeds
+                for name in self.rows
+            },
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        folders.write_text(self.folder / kept.ABLATION, json.dumps(about, indent=1) + "\n")
+
+    def _size(self) -> dict[str, float]:
+        own = asdict(self.base.features)
+        return {key: own[key] for key in ("bands", "seconds", "rate")} | {"batch": self.base.train.batch}
+
+    def train(self, only: Sequence[str]) -> list[str]:
+        """Run what is missing -> what went wrong, a line a run. Raises `KeyboardInterrupt`."""
+        from fatk import runtime
+
+        held = [clip.key for clip in prepare(self.base).split.valid]
+        runtime.start(self.base)
+        problems = []
+        for seed in self.seeds:
+            for name in self.rows:
+                if only and name not in only:
+                    continue
+                try:
+                    self._run(name, seed, held)
+                except (cli.UserError, DataError) as error:
+                    problems.append(f"{name}, seed {seed}: {error}")
+                    cli.say(problems[-1], "red")
+        return problems
+
+    def _run(self, name: str, seed: int, held: list[str]) -> None:
+        """One run, and its predictions with other numbers of crops."""
+        from fatk.folds import holding, run_fold
+
+        run = folders.Run(self.folder / self.title(name, seed))
+        row, settings = self.rows[name]
+        if name not in self.sets:
+            # Drawn with the config's seed: seeds are to differ in training alone.
+            self.sets[name] = holding(settings, prepare(settings, verbose=False), held)
+        prepared, own = self.sets[name], self.settings(name, seed)
+        mark = hashlib.sha256("\n".join(sorted(held)).encode()).hexdigest()[:16]
+        run_fold(run, own, prepared, f"{row.name}, seed {seed}", f"without {mark}")
+        for crops in self.crops:
+            path = kept.extra(run, crops)
+            if crops != own.evaluate.crops and not path.exists():
+                self._predict(run, own, prepared, crops, path)
+
+    def _predict(self, run: folders.Run, config: Config, prepared: Prepared, crops: int, path: Path) -> None:
+        """Held-out clips by the kept network, with so many crops a clip."""
+        from fatk import verdict
+        from fatk.feeds import Feeds
+        from models import networks
+
+        # What is only done to training clips is left out.
+        plain = replace(
+            config,
+            evaluate=replace(config.evaluate, crops=crops),
+            mixing=replace(config.mixing, kind="none"),
+            domain=replace(config.domain, transfer="none"),
+        )
+        feeds = Feeds(plain, prepared)
+        chances = verdict.predict(feeds, feeds.valid, networks.load(run.network))
+        names = [clip.name for clip in prepared.split.valid]
+        scoring.write_predictions(path, names, prepared.classes, chances)
+
+    def report(self, out: Path | None) -> None:
+        """The table of what there is, on the screen and as `ablation.csv`; small files of the runs to `out`."""
+        found = kept.gather(self.folder)
+        lines = ablation_table.lines(found)
+        header = ablation_table.header(self.crops)
+        rows = [ablation_table.cells(line, self.crops) for line in lines]
+        cli.table(f"{self.base.name}: {len(self.rows)} rows", header, rows)
+        place = out or self.folder
+        scoring.write_rows(place / "ablation.csv", header, rows)
+        if out:
+            kept.write(found, out)
+        missing = sum(line.wanted - len(line.seeds) for line in lines)
+        cli.say(
+            f"{place / 'ablation.csv'}: {len(found.runs)} runs" + (f", {missing} missing" if missing else "")
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = cli.parser("fatk.ablate", __doc__)
+    parser.add_argument("--rows", required=True, metavar="FILE", help="a TOML file of rows to compare")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds, from the config's on (3)")
+    parser.add_argument(
+        "--tta", type=int, nargs="+", default=[1, 10], metavar="N", help="crops a clip to score by (1 10)"
+    )
+    parser.add_argument("--only", action="append", default=[], metavar="ROW", help="train this row, not all")
+    parser.add_argument("--report", action="store_true", help="train nothing: the table of what there is")
+    parser.add_argument("--out", metavar="DIR", help="keep the table and small files of all runs there")
+    config, arguments = cli.parse_config(parser, argv)
+    if arguments.seeds < 1:
+        raise cli.UserError(f"--seeds must be at least 1. Received: {arguments.seeds}.")
+    if min(arguments.tta) < 1:
+        raise cli.UserError(f"--tta must be at least 1. Received: {min(arguments.tta)}.")
+    rows = read_rows(Path(arguments.rows), arguments.config, arguments.overrides)
+    for name in arguments.only:
+        if name not in rows:
+            raise cli.UserError(f"--only must be one of {', '.join(rows)}. Received: {name!r}.")
+    if any(own.train.keep == "best" for _, own in rows.values()):
+        raise cli.UserError("`train.keep` must be 'last' or 'average': held-out clips must choose no epoch.")
+    made = Ablation(config, rows, arguments.seeds, arguments.tta)
+    made.note()
+    problems = [] if arguments.report else made.train(arguments.only)
+    made.report(Path(arguments.out) if arguments.out else None)
+    if problems:
+        raise cli.UserError("\n".join(problems))
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

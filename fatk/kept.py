@@ -1,0 +1,183 @@
+"""Results that are kept: of one run, a cross-validation or an ablation, what its figures can be traced to.
+
+A folder holds, for all its runs together, `predictions.csv` (held-out clips with their true labels, as sure as
+the runs wrote them), `history.csv` and `summary.json`, and `submission.csv` where there are test clips.
+"""
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fatk import cli, folders, held, scoring
+from fatk.config import load_config, to_toml
+from fatk.folds import read_scores
+from fatk.scoring import Scores
+
+ABLATION = "ablation.json"  # what an ablation's folder says of its rows and runs
+_FOLD = re.compile(r"seed(\d+)-fold(\d+)")
+_COLUMNS = ("run", "crops", "fname", "truth")  # of predictions.csv, before a column a class
+
+
+@dataclass(frozen=True, eq=False)
+class KeptRun:
+    """One training: what it was, how it went, what it said of the clips that it held out."""
+
+    title: str
+    seed: int
+    part: str  # the fold, or the ablation's row; empty where there are no parts
+    summary: dict[str, Any]
+    history: list[dict[str, str]]  # a row an epoch
+    scores: dict[int, Scores]  # by crops a clip
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Runs that belong to one row of results."""
+
+    kind: str  # "run", "crossval" or "ablation"
+    classes: tuple[str, ...]
+    runs: tuple[KeptRun, ...]
+    about: dict[str, Any] = field(default_factory=dict)  # of an ablation: rows, seeds, crops
+    submission: tuple[tuple[str, ...], np.ndarray] | None = None  # names, (clips, classes) probabilities
+
+    @property
+    def seeds(self) -> list[int]:
+        """In order."""
+        return sorted({run.seed for run in self.runs})
+
+    def of(self, seed: int) -> list[KeptRun]:
+        """The runs of a seed, by part: folds as numbers."""
+        own = [run for run in self.runs if run.seed == seed]
+        return sorted(own, key=lambda run: (int(run.part) if run.part.isdigit() else 0, run.part))
+
+
+def digest(config: str) -> str:
+    """A resolved config -> what changes when a setting does; the remark below it does not count."""
+    return hashlib.sha256(config.split("\n# clips:")[0].strip().encode()).hexdigest()[:16]
+
+
+def extra(run: folders.Run, crops: int) -> Path:
+    """Predictions of a run with another number of crops than its config's."""
+    return run.folder / f"predictions-{crops}.csv"
+
+
+def gather(folder: Path) -> Kept:
+    """The folder of a run, a cross-validation or an ablation -> its finished runs. Raises `UserError`."""
+    about: dict[str, Any] = {}
+    found: list[tuple[folders.Run, str]] = []  # runs with their parts
+    if (folder / ABLATION).is_file():
+        kind = "ablation"
+        about = json.loads((folder / ABLATION).read_text(encoding="utf-8"))
+        for title, (part, settings) in about.pop("runs").items():
+            run = folders.Run(folder / title)
+            if run.summary.is_file() and digest(run.config.read_text(encoding="utf-8")) == settings:
+                found.append((run, part))
+    elif (folder / "summary.json").is_file():
+        kind, found = "run", [(folders.Run(folder), "")]
+    else:
+        kind = "crossval"
+        for path in sorted(folder.glob("seed*-fold*")) if folder.is_dir() else ():
+            named, run = _FOLD.fullmatch(path.name), folders.Run(path)
+            if named and run.summary.is_file():
+                found.append((run, named[2]))
+        _alike([run for run, _ in found])
+    if not found:
+        raise cli.UserError(f"{folder}: no finished run, cross-validation or ablation is there.")
+    runs = [_read_run(run, part, about.get("crops", ())) for run, part in found]
+    classes = held.read(found[0][0]).classes
+    submission = folder / "submission.csv"
+    test = read_scores(submission) if submission.is_file() else None
+    return Kept(kind, classes, tuple(runs), about, test)
+
+
+def _alike(runs: Sequence[folders.Run]) -> None:
+    """Refuse runs that differ in more than name, seed and fold: seeds of an earlier try."""
+    plain = {}
+    for run in runs:
+        config = load_config(run.config)
+        plain[run.folder.name] = to_toml(
+            replace(
+                config,
+                name="any",
+                seed=0,
+                data=replace(config.data, fold=None),
+                split=replace(config.split, number=0),
+            )
+        )
+    if len(set(plain.values())) > 1:
+        first = next(iter(plain))
+        other = next(name for name, text in plain.items() if text != plain[first])
+        raise cli.UserError(f"{runs[0].folder.parent}: {first} and {other} were run with other settings.")
+
+
+def _read_run(run: folders.Run, part: str, crops: Sequence[int]) -> KeptRun:
+    own = held.read(run)
+    scores = {load_config(run.config).evaluate.crops: Scores(own.names, own.truth, own.chances)}
+    for count in crops:
+        if extra(run, count).is_file():
+            scores[count] = Scores(own.names, own.truth, read_scores(extra(run, count))[1])
+    summary = json.loads(run.summary.read_text(encoding="utf-8"))
+    return KeptRun(run.folder.name, int(summary["seed"]), part, summary, _rows(run.history), scores)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def write(kept: Kept, folder: Path) -> None:
+    """Make or renew a folder of results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    said = []
+    for run in kept.runs:
+        for crops, scores in sorted(run.scores.items()):
+            for name, truth, chances in zip(scores.names, scores.truth, scores.chances, strict=True):
+                labels = ",".join(name for name, on in zip(kept.classes, truth, strict=True) if on)
+                # Six decimals at most, as runs write them: the order of small ones decides a rank.
+                cells = [f"{chance:.6f}".rstrip("0").rstrip(".") for chance in chances]
+                said.append([run.title, crops, name, labels, *cells])
+    scoring.write_rows(folder / "predictions.csv", [*_COLUMNS, *kept.classes], said)
+    keys = list(dict.fromkeys(key for run in kept.runs for row in run.history for key in row))
+    epochs = [[run.title, *(row.get(key, "") for key in keys)] for run in kept.runs for row in run.history]
+    scoring.write_rows(folder / "history.csv", ["run", *keys], epochs)
+    runs = {run.title: {"part": run.part, **run.summary} for run in kept.runs}
+    summary = {"kind": kept.kind, **kept.about, "runs": runs}
+    folders.write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    if kept.submission is not None:
+        names, chances = kept.submission
+        scoring.write_predictions(folder / "submission.csv", names, kept.classes, chances)
+
+
+def read(folder: Path) -> Kept:
+    """What `write` wrote. Raises `UserError` where it is not whole."""
+    try:
+        about = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        said, epochs = _rows(folder / "predictions.csv"), _rows(folder / "history.csv")
+        kind, runs = about.pop("kind"), about.pop("runs")
+    except (OSError, ValueError, KeyError) as error:
+        raise cli.UserError(f"{folder}: not a folder of kept results ({error}).") from None
+    classes = tuple(name for name in said[0] if name not in _COLUMNS) if said else ()
+    found = []
+    for title, summary in runs.items():
+        own = [row for row in said if row["run"] == title]
+        scores = {}
+        for crops in sorted({int(row["crops"]) for row in own}):
+            rows = [row for row in own if int(row["crops"]) == crops]
+            labels = [frozenset(row["truth"].split(",")) for row in rows]
+            truth = np.array([[float(name in on) for name in classes] for on in labels])
+            chances = np.array([[float(row[name]) for name in classes] for row in rows])
+            scores[crops] = Scores(tuple(row["fname"] for row in rows), truth, chances)
+        history = [
+            {key: cell for key, cell in row.items() if key != "run"} for row in epochs if row["run"] == title
+        ]
+        part = summary.pop("part")
+        found.append(KeptRun(title, int(summary["seed"]), part, summary, history, scores))
+    test = read_scores(folder / "submission.csv") if (folder / "submission.csv").is_file() else None
+    return Kept(kind, classes, tuple(found), about, test)
