@@ -1,7 +1,8 @@
 """Results that are kept: of one run, a cross-validation or an ablation, what its figures can be traced to.
 
-A folder holds, for all its runs together, `predictions.csv` (held-out clips with their true labels, as sure as
-the runs wrote them), `history.csv` and `summary.json`, and `submission.csv` where there are test clips.
+A folder holds, for all its runs together, `predictions.csv` (held-out clips with their true labels, to as many
+digits as the runs wrote), `history.csv` and `summary.json`; `config.toml`, the settings of the first run with
+files and folders by name only; and `submission.csv` where a cross-validation has test clips.
 """
 
 import csv
@@ -21,7 +22,6 @@ from fatk.folds import read_scores
 from fatk.scoring import Scores
 
 ABLATION = "ablation.json"  # what an ablation's folder says of its rows and runs
-_FOLD = re.compile(r"seed(\d+)-fold(\d+)")
 _COLUMNS = ("run", "crops", "fname", "truth")  # of predictions.csv, before a column a class
 
 
@@ -44,6 +44,7 @@ class Kept:
     kind: str  # "run", "crossval" or "ablation"
     classes: tuple[str, ...]
     runs: tuple[KeptRun, ...]
+    config: str  # settings of the first run
     about: dict[str, Any] = field(default_factory=dict)  # of an ablation: rows, seeds, crops
     submission: tuple[tuple[str, ...], np.ndarray] | None = None  # names, (clips, classes) probabilities
 
@@ -82,11 +83,7 @@ def gather(folder: Path) -> Kept:
     elif (folder / "summary.json").is_file():
         kind, found = "run", [(folders.Run(folder), "")]
     else:
-        kind = "crossval"
-        for path in sorted(folder.glob("seed*-fold*")) if folder.is_dir() else ():
-            named, run = _FOLD.fullmatch(path.name), folders.Run(path)
-            if named and run.summary.is_file():
-                found.append((run, named[2]))
+        kind, found = "crossval", _folds(folder)
         _alike([run for run, _ in found])
     if not found:
         raise cli.UserError(f"{folder}: no finished run, cross-validation or ablation is there.")
@@ -94,7 +91,31 @@ def gather(folder: Path) -> Kept:
     classes = held.read(found[0][0]).classes
     submission = folder / "submission.csv"
     test = read_scores(submission) if submission.is_file() else None
-    return Kept(kind, classes, tuple(runs), about, test)
+    return Kept(kind, classes, tuple(runs), _settings(found[0][0]), about, test)
+
+
+def _settings(run: folders.Run) -> str:
+    """A run's resolved config, of paths the last part only: where its files lay is nobody's concern."""
+    config = load_config(run.config)
+    data, train = config.data, config.train
+    short = replace(
+        data,
+        path=Path(data.path).name,
+        table=Path(data.table).name,
+        relabel=Path(data.relabel).name,
+        records=Path(data.records).name,
+    )
+    return to_toml(replace(config, data=short, train=replace(train, init=Path(train.init).name)))
+
+
+def _folds(folder: Path) -> list[tuple[folders.Run, str]]:
+    """The runs of a cross-validation that came to its end, and their folds; none where it did not."""
+    if not (folder / "crossval.csv").is_file():
+        return []
+    table = _rows(folder / "crossval.csv")
+    seeds = sorted({int(seed) for name in table[0] for seed in re.findall(r"seed (\d+)$", name)})
+    folds = [named[1] for row in table if (named := re.fullmatch(r"fold (\d+)", row["held out"]))]
+    return [(folders.Run(folder / f"seed{seed}-fold{fold}"), fold) for seed in seeds for fold in folds]
 
 
 def _alike(runs: Sequence[folders.Run]) -> None:
@@ -150,6 +171,7 @@ def write(kept: Kept, folder: Path) -> None:
     runs = {run.title: {"part": run.part, **run.summary} for run in kept.runs}
     summary = {"kind": kept.kind, **kept.about, "runs": runs}
     folders.write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    folders.write_text(folder / "config.toml", kept.config)
     if kept.submission is not None:
         names, chances = kept.submission
         scoring.write_predictions(folder / "submission.csv", names, kept.classes, chances)
@@ -161,6 +183,7 @@ def read(folder: Path) -> Kept:
         about = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         said, epochs = _rows(folder / "predictions.csv"), _rows(folder / "history.csv")
         kind, runs = about.pop("kind"), about.pop("runs")
+        config = (folder / "config.toml").read_text(encoding="utf-8")
     except (OSError, ValueError, KeyError) as error:
         raise cli.UserError(f"{folder}: not a folder of kept results ({error}).") from None
     classes = tuple(name for name in said[0] if name not in _COLUMNS) if said else ()
@@ -180,4 +203,4 @@ def read(folder: Path) -> Kept:
         part = summary.pop("part")
         found.append(KeptRun(title, int(summary["seed"]), part, summary, history, scores))
     test = read_scores(folder / "submission.csv") if (folder / "submission.csv").is_file() else None
-    return Kept(kind, classes, tuple(found), about, test)
+    return Kept(kind, classes, tuple(found), config, about, test)

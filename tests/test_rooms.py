@@ -165,6 +165,7 @@ COMMANDS = (
     "formats",
     "predict",
     "prepare",
+    "results",
     "serve.__main__",
     "show",
     "sweep",

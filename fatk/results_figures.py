@@ -1,0 +1,69 @@
+"""Figures of a cross-validation, or of one run, from what is kept of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fatk.crossval import together
+from fatk.kept import Kept, KeptRun
+from fatk.scoring import Scores
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure, 0 to 1: the mean over folds, as the literature gives it, then over seeds."""
+
+    mean: float
+    deviation: float | None  # between seeds' means; None for one seed
+    parts: dict[tuple[int, str], float]  # by seed and fold
+    whole: float  # of the seeds' mean prediction, all clips as one set
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """What a row of results says."""
+
+    seeds: tuple[int, ...]
+    folds: tuple[str, ...]
+    accuracy: Measure | None  # None where clips have several labels
+    lwlrap: Measure
+    mean: Scores  # the seeds' mean prediction of all clips
+
+
+def own_scores(run: KeptRun) -> Scores:
+    """A run's predictions with the most crops a clip that are kept."""
+    return run.scores[max(run.scores)]
+
+
+def figures(kept: Kept) -> Figures:
+    """All figures of a row. Raises `ValueError` where its runs are no whole cross-validation."""
+    by_seed = {seed: kept.of(seed) for seed in kept.seeds}
+    folds = tuple(run.part for run in by_seed[kept.seeds[0]])
+    for seed, runs in by_seed.items():
+        if tuple(run.part for run in runs) != folds:
+            raise ValueError(f"seed {seed} has the folds {[run.part for run in runs]}, not {list(folds)}.")
+    wholes = [together([own_scores(run) for run in runs]) for runs in by_seed.values()]
+    if len({whole.names for whole in wholes}) > 1:
+        raise ValueError("seeds held out different clips.")
+    if len(set(wholes[0].names)) < len(wholes[0].names):
+        raise ValueError("a clip is held out twice.")
+    mean = Scores(wholes[0].names, wholes[0].truth, np.mean([w.chances for w in wholes], axis=0))
+    single = bool((mean.truth.sum(1) == 1).all())  # else accuracy would be that of a part of the clips
+    return Figures(
+        tuple(by_seed),
+        folds,
+        _measure("accuracy", by_seed, mean) if single else None,
+        _measure("lwlrap", by_seed, mean),
+        mean,
+    )
+
+
+def _measure(what: str, by_seed: dict[int, list[KeptRun]], mean: Scores) -> Measure:
+    parts = {
+        (seed, run.part): float(getattr(own_scores(run), what))
+        for seed, runs in by_seed.items()
+        for run in runs
+    }
+    means = [float(np.mean([parts[seed, run.part] for run in runs])) for seed, runs in by_seed.items()]
+    deviation = float(np.std(means, ddof=1)) if len(means) > 1 else None
+    return Measure(float(np.mean(means)), deviation, parts, float(getattr(mean, what)))

@@ -1,0 +1,232 @@
+"""The tables of results are what the kept predictions give, figure for figure, and nothing else."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix, label_ranking_average_precision_score
+
+from fatk import cli, kept, results, results_pictures, results_tables
+from fatk.config import ConfigError, load_config, read_toml
+from fatk.results_figures import figures
+from pipelines.settings import DataSettings
+from pipelines.sources import read_source
+from tests.kept_runs import CLASSES, read_table, write_ablation, write_crossval
+
+ROOT = Path(__file__).resolve().parents[1]
+KEPT = ROOT / results_tables.RESULTS
+ROWS = read_toml(KEPT / "tables.toml")["row"]
+
+# What the checkout says
+
+
+def test_the_pages_say_what_is_kept() -> None:
+    assert results_tables.stale(ROOT) == [], "python -m fatk.results renews them"
+
+
+def test_every_block_is_on_the_page_of_results() -> None:
+    results_page = (ROOT / "docs" / "results.md").read_text()
+    assert re.findall(r"<!-- results: (\S+) -->", results_page) == list(results_tables.Results(ROOT).blocks())
+
+
+def test_pictures_of_the_pages_are_there() -> None:
+    for name in re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "docs" / "results.md").read_text()):
+        assert (ROOT / "docs" / name).is_file(), f"{name}: python -m fatk.results draws it"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["kept"])
+def test_a_kept_row_can_be_made_again_and_is_honest(row: dict[str, str], shared: Path) -> None:
+    folder = KEPT / row["kept"]
+    if not folder.is_dir():
+        pytest.skip(f"{row['kept']}: not run yet")
+    words = row["command"].split()
+    load_config(ROOT / words[words.index("--config") + 1], [word for word in words if "=" in word])
+    found = kept.read(folder)
+    assert 'keep = "best"' not in found.config  # held-out clips chose no epoch
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    assert size < 2e6
+    # The truth that is kept is that of the set.
+    known = {}
+    if row["table"] == "esc10":
+        known = {
+            clip["fname"]: frozenset(clip["labels"].split(","))
+            for clip in read_table(shared / "esc10" / "esc10.csv")
+        }
+        folds = {clip["fname"]: clip["fold"] for clip in read_table(shared / "esc10" / "esc10.csv")}
+        for run in found.runs:
+            assert {folds[name] for scores in run.scores.values() for name in scores.names} == {run.part}
+    else:
+        source = read_source(DataSettings(kind="fat2019", path=str(shared / "fat10")))
+        known = {clip.name: frozenset(clip.labels) for clip in source.pool("curated")}
+    for run in found.runs:
+        for scores in run.scores.values():
+            for name, truth in zip(scores.names, scores.truth, strict=True):
+                assert known[name] == {c for c, on in zip(found.classes, truth, strict=True) if on}
+    if row["table"] != "ablation":
+        names = figures(found).mean.names
+        assert len(names) == {"esc10": 400, "fat10": 240}[row["table"]]
+        assert set(names) == set(known)
+
+
+# Made-up runs
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout's pages with nothing kept yet, and runs of three kinds."""
+    for page in (*results_tables.PAGES, results_tables.RESULTS / "tables.toml"):
+        (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / page, tmp_path / page)
+    write_crossval(tmp_path / "runs" / "single")
+    write_crossval(tmp_path / "runs" / "several", several=True)
+    write_ablation(tmp_path / "runs" / "ablation")
+    monkeypatch.chdir(tmp_path)
+    assert results.main([]) == 0  # whatever the checkout keeps is not here
+    return tmp_path
+
+
+def keep_all() -> None:
+    for source, row in (("single", "esc10_best"), ("several", "fat10_best"), ("ablation", "fat10_ablation")):
+        assert results.main(["--keep", f"runs/{source}", "--as", row]) == 0
+
+
+def test_rows_that_are_not_there_are_left_out(place: Path) -> None:
+    text = (place / "README.md").read_text()
+    assert "ACDNet | 96.65" in text
+    assert "our recipe" not in text
+    assert results.main(["--check"]) == 0
+
+
+def test_figures_are_those_of_the_runs(place: Path) -> None:
+    keep_all()
+    page = (place / "docs" / "results.md").read_text()
+    said = {row["what"]: None for row in ROWS}
+    assert all(what in page for what in said)
+
+    def of_run(run: str) -> tuple[np.ndarray, np.ndarray]:
+        table = read_table(place / "runs" / run / "predictions.csv")
+        labels = {
+            row["fname"]: row["labels"].split(",") for row in read_table(place / "runs" / run / "splits.csv")
+        }
+        truth = np.array([[c in labels[row["fname"]] for c in CLASSES] for row in table], int)
+        return truth, np.array([[float(row[c]) for c in CLASSES] for row in table])
+
+    def lwlrap(truth: np.ndarray, chances: np.ndarray) -> float:
+        return label_ranking_average_precision_score(truth, chances, sample_weight=truth.sum(1))
+
+    runs = {seed: [of_run(f"single/seed{seed}-fold{fold}") for fold in range(3)] for seed in (7, 8)}
+    right = {seed: [(c.argmax(1) == t.argmax(1)).mean() for t, c in own] for seed, own in runs.items()}
+    means = [100 * np.mean(own) for own in right.values()]
+    assert f"| {np.mean(means):.2f} ± {np.std(means, ddof=1):.2f} | 2 | " in page
+    for seed, own in right.items():
+        assert f"| {seed} | " + " | ".join(f"{100 * value:.2f}" for value in own) + " |" in page
+    truth = np.concatenate([t for t, _ in runs[7]])
+    both = np.mean([np.concatenate([c for _, c in own]) for own in runs.values()], axis=0)
+    assert f"| 2 | {100 * (both.argmax(1) == truth.argmax(1)).mean():.2f} | " in page
+    counts = results_pictures.counts(figures(kept.read(results_tables.RESULTS / "esc10_best")))
+    assert (counts == confusion_matrix(truth.argmax(1), both.argmax(1))).all()
+
+    runs = {seed: [of_run(f"several/seed{seed}-fold{fold}") for fold in range(3)] for seed in (7, 8)}
+    means = [np.mean([lwlrap(*run) for run in own]) for own in runs.values()]
+    assert f"| 60 curated clips, held out | {np.mean(means):.4f} ± {np.std(means, ddof=1):.4f} | 2 |" in page
+
+    plain, mixed = (
+        [lwlrap(*of_run(f"ablation/{name}-seed{seed}")) for seed in seeds]
+        for name, seeds in (("plain", (7, 8)), ("mixed", (7,)))
+    )
+    assert f"| plain | 2 | {np.mean(plain):.4f} | {np.std(plain, ddof=1):.4f} |  |" in page
+    assert f"| mixed | 1/2 | {mixed[0]:.4f} |  | {mixed[0] - plain[0]:+.4f} | plain |" in page
+
+
+@pytest.mark.parametrize("page", results_tables.PAGES, ids=str)
+def test_an_altered_figure_is_found(place: Path, page: Path) -> None:
+    keep_all()
+    assert results.main(["--check"]) == 0
+    text = page.read_text()
+    figure = re.search(r"our recipe, from scratch \| (\d\d\.\d\d)", text)
+    assert figure
+    page.write_text(text.replace(figure[1], f"{float(figure[1]) + 0.01:.2f}"))
+    assert results_tables.stale(place) == [page]
+    with pytest.raises(cli.UserError, match=rf"{page}: not what is kept"):
+        results.main(["--check"])
+    assert results.main([]) == 0
+    assert page.read_text() == text
+
+
+def test_an_altered_prediction_is_found(place: Path) -> None:
+    keep_all()
+    path = results_tables.RESULTS / "esc10_best" / "predictions.csv"
+    rows = path.read_text().splitlines()
+    first = rows[1].split(",")
+    rows[1] = ",".join([*first[:4], *("0" if name == first[3] else "1" for name in CLASSES)])
+    path.write_text("\n".join(rows) + "\n")
+    assert results_tables.stale(place) == list(results_tables.PAGES)
+
+
+def test_what_is_kept_reads_back_and_names_no_place(place: Path) -> None:
+    keep_all()
+    for source, row in (("single", "esc10_best"), ("several", "fat10_best"), ("ablation", "fat10_ablation")):
+        before, after = kept.gather(Path("runs") / source), kept.read(results_tables.RESULTS / row)
+        assert (before.kind, before.classes, before.about) == (after.kind, after.classes, after.about)
+        for one, other in zip(before.runs, after.runs, strict=True):
+            assert (one.title, one.seed, one.part, one.history) == (
+                other.title,
+                other.seed,
+                other.part,
+                other.history,
+            )
+            assert set(one.scores) == set(other.scores)
+            for crops, scores in one.scores.items():
+                assert scores.names == other.scores[crops].names
+                assert (scores.truth == other.scores[crops].truth).all()
+                assert (scores.chances == other.scores[crops].chances).all()
+        for path in (results_tables.RESULTS / row).iterdir():
+            text = path.read_text()
+            assert str(place) not in text
+            assert "somewhere" not in text
+
+
+def test_pictures_are_drawn(place: Path) -> None:
+    keep_all()
+    for name, kind in (
+        ("esc10_best", "confusion"),
+        ("esc10_best", "curves"),
+        ("fat10_best", "classes"),
+        ("fat10_best", "curves"),
+    ):
+        path = place / "docs" / results_tables.picture(name, kind)
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert f"({path.name})" in (place / "docs" / "results.md").read_text()
+
+
+def test_a_figure_needs_whole_folds(place: Path) -> None:
+    """A fold that is missing, or a clip that is held out twice, is told and not averaged over."""
+    keep_all()
+    path = results_tables.RESULTS / "esc10_best" / "summary.json"
+    text = path.read_text()
+    path.write_text(text.replace('"seed8-fold2"', '"seed8-fold9"').replace('"part": "2"', '"part": "1"', 1))
+    with pytest.raises(cli.UserError, match=r"esc10_best: (seed . has the folds|a clip is held out twice)"):
+        results.main([])
+
+
+def test_runs_of_other_settings_are_not_kept_together(place: Path) -> None:
+    path = place / "runs" / "single" / "seed8-fold1" / "config.toml"
+    path.write_text(path.read_text().replace("weight_decay = 0.01", "weight_decay = 0.02"))
+    with pytest.raises(cli.UserError, match=r"seed7-fold0 and seed8-fold1 were run with other settings"):
+        results.main(["--keep", "runs/single", "--as", "x"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--keep", "runs/single"], "--keep and --as go together"),
+        (["--keep", "runs/single", "--as", "a/b"], "--as must be letters"),
+        (["--keep", "runs/none", "--as", "x"], "no finished run, cross-validation or ablation is there"),
+        (["--keep", "runs/single", "--as", "x", "--check"], "--check writes nothing"),
+    ],
+)
+def test_what_cannot_be_is_refused(place: Path, arguments: list[str], complaint: str) -> None:
+    with pytest.raises((cli.UserError, ConfigError), match=complaint):
+        results.main(arguments)
