@@ -156,7 +156,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = Ablation(config, rows, arguments.seeds, arguments.tta)
     made.note()
     problems = [] if arguments.report else made.train(arguments.only)
-    made.report(Path(arguments.out) if arguments.out else None)
+    try:
+        made.report(Path(arguments.out) if arguments.out else None)
+    except cli.UserError:
+        if not problems:  # they are why there is nothing to report
+            raise
     if problems:
         raise cli.UserError("\n".join(problems))
     return 0

@@ -206,3 +206,5 @@ def test_a_row_that_fails_does_not_stop_the_others(beeps: Path) -> None:
     assert plain["seeds"] == "1"
     about = json.loads(Path("runs/beeps-ablation/ablation.json").read_text())
     assert [row["name"] for row in about["rows"]] == ["wide", "plain"]
+    with pytest.raises(cli.UserError, match=r"wide, seed 3: `train\.batch` must be at most"):
+        ablate.main([*command, "--only", "wide", "name=other"])  # nothing at all to report
