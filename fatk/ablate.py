@@ -120,7 +120,11 @@ class Ablation:
         lines = ablation_table.lines(found)
         header = ablation_table.header(self.crops)
         rows = [ablation_table.cells(line, self.crops) for line in lines]
-        cli.table(f"{self.base.name}: {len(self.rows)} rows", header, rows)
+        # A screen has no room for what the rows file says, nor for a column twice.
+        left_out = {header.index("from"), header.index(f"TTA {ablation_table.main_crops(found)}")}
+        shown = [[cell for n, cell in enumerate(row) if n not in left_out] for row in [header, *rows]]
+        shown[0][3:5] = ["±", "change"]
+        cli.table(f"{self.base.name}: {len(self.rows)} rows", shown[0], shown[1:])
         place = out or self.folder
         scoring.write_rows(place / "ablation.csv", header, rows)
         if out:
