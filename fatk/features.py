@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tf = runtime.quiet_tensorflow()
     import numpy as np
 
-    from pipelines.datasets import image_of
+    from pipelines.clips import image_of
 
     image = image_of(tf.constant(pcm), config.features, config.domain).numpy()
     if arguments.out:

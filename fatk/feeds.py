@@ -9,8 +9,9 @@ import tensorflow as tf
 from fatk import cli
 from fatk.config import Config
 from fatk.prepare import Prepared, records_folder
-from pipelines import datasets, statistics
+from pipelines import datasets, extremes, statistics
 from pipelines.labels import multi_hot, targets_of
+from pipelines.reading import Examples
 from pipelines.selection import partners
 from pipelines.settings import FeedSettings
 from pipelines.sources import CURATED, NOISY, Clip
@@ -53,14 +54,14 @@ class Feeds:
         self.valid = self.examples(prepared.split.valid)
         self.steps = datasets.steps_per_epoch(self.train, self.settings.batch)
 
-    def examples(self, clips: Sequence[Clip]) -> datasets.Examples:
+    def examples(self, clips: Sequence[Clip]) -> Examples:
         """Clips with their shards and hard targets."""
         pools = dict.fromkeys(clip.pool for clip in clips)
         shards = tuple(shard for pool in pools for shard in self.prepared.shards[pool])
         targets = multi_hot(clips, self.prepared.classes)
-        return datasets.Examples(tuple(clip.key for clip in clips), targets, shards)
+        return Examples(tuple(clip.key for clip in clips), targets, shards)
 
-    def _trained(self, clips: Sequence[Clip], hard: bool = False) -> datasets.Examples:
+    def _trained(self, clips: Sequence[Clip], hard: bool = False) -> Examples:
         """Clips with targets, weights and transfer as training wants them; noisy ones with `hard` targets."""
         made = self.examples(clips)
         # What shows the curated domain and its labels: each clip once and whole, none that is held out.
@@ -79,6 +80,17 @@ class Feeds:
             )
         except ValueError as error:
             raise cli.UserError(str(error)) from None
+        known = None
+        if not self.config.augment.always_changes_sound:  # else every clip is transformed whole
+            pools = {clip.pool for clip in clips}
+            known = extremes.kept(
+                made,
+                self.config.features,
+                self.config.domain,
+                records_folder(self.config),
+                sum(clip.pool in pools for clip in self.prepared.source.clips),
+                cli.progress,
+            )
         labels = self.config.labels
         if hard:  # the second draw's, as in the reference
             labels = replace(labels, soft_noisy=False)
@@ -88,7 +100,7 @@ class Feeds:
         if self.config.network.noisy_head:
             extras["domain"] = noisy.astype(np.float32)
         targets = targets_of(clips, self.prepared.classes, curated or clips, labels)
-        return replace(made, targets=targets, transfer=transfer, extras=extras)
+        return replace(made, targets=targets, transfer=transfer, known=known, extras=extras)
 
     def _draw(self, noisy: bool, epoch: int, batch: int) -> tf.data.Dataset:
         """The training set, or the one beside it, from a batch of an epoch on."""
@@ -130,7 +142,7 @@ class Feeds:
 
         return tf.data.Dataset.zip((own, beside)).map(join)
 
-    def evaluation(self, examples: datasets.Examples, with_rows: bool = False) -> tf.data.Dataset:
+    def evaluation(self, examples: Examples, with_rows: bool = False) -> tf.data.Dataset:
         """Each clip once with its evenly spaced crops."""
         settings = replace(self.settings, batch=self.config.evaluate.batch)
         return datasets.evaluation(

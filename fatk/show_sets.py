@@ -13,8 +13,8 @@ from fatk.show_clips import Show, half_noisy
 from fatk.show_page import Part, Section, Table
 from fatk.show_pictures import balance_bars, envelope_curves, folded, matrix, shortened
 from pipelines import statistics
-from pipelines.datasets import Examples
 from pipelines.labels import cooccurrence, multi_hot, targets_of
+from pipelines.reading import Examples
 from pipelines.sources import CURATED, NOISY, Clip
 
 _ACROSS = 16  # clips in the pictures of labels

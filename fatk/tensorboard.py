@@ -11,7 +11,7 @@ import tensorflow as tf
 from fatk import folders, tensorboard_clips, tensorboard_curves, tensorboard_weights
 from fatk.config import Config, to_toml
 from fatk.tensorboard_words import tags
-from pipelines.datasets import Examples
+from pipelines.reading import Examples
 
 
 class Board(keras.callbacks.Callback):

@@ -12,8 +12,9 @@ from fatk.config import Config
 from fatk.tensorboard_words import words
 from models.ranking import lwlrap_terms
 from pipelines import records
-from pipelines.datasets import Examples, image_of
+from pipelines.clips import image_of
 from pipelines.formats import CHANNELS
+from pipelines.reading import Examples
 
 _LETTERS = {"A": "amplitude", "P": "phase", "D": "delta", "X": "amplitude x phase"}
 _SCALE = 3  # screen pixels a pixel

@@ -10,7 +10,7 @@ import numpy as np
 
 from fatk import folders
 from fatk.feeds import Feeds
-from pipelines.datasets import Examples
+from pipelines.reading import Examples
 
 FILE = "nan_batch.csv"  # in a run's folder
 COLUMNS = ("clip", "mixed_with", "drawn_as", "labels", "image", "target")

@@ -11,7 +11,7 @@ from fatk import folders, runtime, scoring
 from fatk.checkpoint import Progress
 from fatk.feeds import Feeds
 from models.tagger import Tagger
-from pipelines.datasets import Examples
+from pipelines.reading import Examples
 from pipelines.sources import TEST
 
 

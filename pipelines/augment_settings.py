@@ -114,6 +114,16 @@ class AugmentSettings:
         problems.raise_any()
 
     @property
+    def sizes_crops(self) -> bool:
+        """Whether crops are of a random size."""
+        return self.crop_columns != (1, 1) or self.crop_bands != (1, 1)
+
+    @property
+    def always_changes_sound(self) -> bool:
+        """Whether no clip's waveform stays the recording's."""
+        return max(self.mix, *(getattr(self, name) for name in EFFECTS)) >= 1
+
+    @property
     def changes_sound(self) -> bool:
         """Whether the waveform may be another one than the recording's."""
         return self.mix > 0 or self.has_effects

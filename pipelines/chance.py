@@ -23,6 +23,13 @@ def whole(seed: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
 
 
+def happens(chance: float, seed: tf.Tensor) -> tf.Tensor:
+    """() bool: whether `sometimes` changes anything by this chance and (2,) seed."""
+    if chance <= 0 or chance >= 1:
+        return tf.constant(chance >= 1)
+    return tf.random.stateless_uniform([], tf.random.split(seed, 2)[0]) < chance
+
+
 def sometimes(chance: float, seed: tf.Tensor, value: Any, change: Callable[[Any, tf.Tensor], Any]) -> Any:
     """`change(value, seed)` by a chance, else `value`; both are tensors of one kind, or nests of them.
 
@@ -30,7 +37,7 @@ def sometimes(chance: float, seed: tf.Tensor, value: Any, change: Callable[[Any,
     """
     if chance <= 0:
         return value
-    coin, own = tf.unstack(tf.random.split(seed, 2))
+    own = tf.random.split(seed, 2)[1]
     if chance >= 1:
         return change(value, own)
-    return tf.cond(tf.random.stateless_uniform([], coin) < chance, lambda: change(value, own), lambda: value)
+    return tf.cond(happens(chance, seed), lambda: change(value, own), lambda: value)

@@ -1,9 +1,13 @@
 """Cutting what the network sees out of a clip's image: deterministic cores, and shells that draw."""
 
+from typing import NamedTuple, TypeAlias
+
 import tensorflow as tf
 
 from pipelines.augment_settings import AugmentSettings
 from pipelines.chance import uniform, whole
+
+Tensor: TypeAlias = tf.Tensor
 
 # Share of the image's size by which a training crop may start early, and shift along frequency, by level.
 EARLY = (40, 20, 10, 10)
@@ -35,26 +39,48 @@ def resized(image: tf.Tensor, bands: int, columns: int) -> tf.Tensor:
     return tf.ensure_shape(tf.cast(made + 0.5, tf.uint8), (bands, columns, image.shape[2]))
 
 
-def random_crop(image: tf.Tensor, columns: int, settings: AugmentSettings, seed: tf.Tensor) -> tf.Tensor:
-    """(bands, frames, channels), (2,) seed -> (bands, columns, channels): the reference's jittered crop.
+class Place(NamedTuple):
+    """Where a training crop lies in a clip's image. All () int32, or numbers."""
 
-    With other sizes than 1 in the settings the crop is of a random size, and resized then.
+    start: Tensor  # first column; negative: before the clip
+    columns: Tensor  # of the image that are cut
+    shift: Tensor  # rows that what is cut moves up by
+    row: Tensor  # first row that is kept
+    rows: Tensor  # kept
+
+
+def random_place(frames: Tensor, bands: int, columns: int, settings: AugmentSettings, seed: Tensor) -> Place:
+    """An image of (bands, frames), (2,) seed -> where the reference's jittered crop of `columns` lies.
+
+    With other sizes than 1 in the settings the crop is of a random size, for `cropped` to resize.
     """
-    bands, level = image.shape[0], settings.level
+    level = settings.level
     time_seed, band_seed = tf.unstack(tf.random.split(seed, 2))
-    width, rows = columns, bands
-    sized = settings.crop_columns != (1, 1) or settings.crop_bands != (1, 1)
+    width, rows, row = columns, bands, 0
+    sized = settings.sizes_crops
     if sized:
         width_seed, rows_seed, row_seed = tf.unstack(tf.random.split(tf.random.fold_in(seed, 1), 3))
         width = tf.cast(columns * uniform(width_seed, settings.crop_columns) + 0.5, tf.int32)
         rows = tf.cast(bands * uniform(rows_seed, settings.crop_bands) + 0.5, tf.int32)
+        row = whole(row_seed, 0, bands - rows)
     early = columns // EARLY[level] if settings.early else 0
-    start = whole(time_seed, -early, tf.maximum(tf.shape(image)[1] - width, 0))
+    start = whole(time_seed, -early, tf.maximum(frames - width, 0))
     shift = whole(band_seed, 0, bands // SHIFT[level]) if settings.band_shift else 0
-    if not sized:
-        return crop(image, start, columns, shift)
-    row = whole(row_seed, 0, bands - rows)
-    return resized(_cut(image, start, width, shift)[row : row + rows], bands, columns)
+    return Place(start, width, shift, row, rows)
+
+
+def cropped(image: Tensor, place: Place, start: Tensor, columns: int) -> Tensor:
+    """(bands, frames, channels) -> (bands, columns, channels): the crop, whose first column is `start` here."""
+    if isinstance(place.columns, int):
+        return crop(image, start, columns, place.shift)
+    cut = _cut(image, start, place.columns, place.shift)[place.row : place.row + place.rows]
+    return resized(cut, image.shape[0], columns)
+
+
+def random_crop(image: Tensor, columns: int, settings: AugmentSettings, seed: Tensor) -> Tensor:
+    """(bands, frames, channels), (2,) seed -> (bands, columns, channels): a training crop of a whole image."""
+    place = random_place(tf.shape(image)[1], image.shape[0], columns, settings, seed)
+    return cropped(image, place, place.start, columns)
 
 
 def even_starts(frames: tf.Tensor, columns: int, crops: tf.Tensor) -> tf.Tensor:

@@ -61,7 +61,11 @@ def subtract_stationary(ops: Ops, power: Tensor, settings: FeatureSettings) -> T
     it once (Berouti, Schwartz and Makhoul, 1979). The floor is a share of the cell's own power: a clip that
     is steady throughout becomes quieter as a whole, and its picture in decibels keeps its shape.
     """
-    steady = steady_power(ops, power, settings)
+    return subtract_steady(ops, power, steady_power(ops, power, settings))
+
+
+def subtract_steady(ops: Ops, power: Tensor, steady: Tensor) -> Tensor:
+    """(..., frames, bands) mel power, (..., 1, bands) steady power -> the first without the second, as above."""
     above = 10.0 * ops.log10(ops.maximum(power, _TINY) / ops.maximum(steady, _TINY))
     times = ops.minimum(ops.maximum(_MOST - (_MOST - _LEAST) / _WELL_ABOVE * above, _LEAST), _MOST)
     return ops.maximum(power - times * steady, _REST * power)
@@ -74,18 +78,27 @@ def subtract_global(ops: Ops, image: Tensor, letters: str) -> Tensor:
     clip whose first column is all zero has nothing to take a mean of, and stays. The reference does this to
     the format AAA alone; in other formats the channels that are no amplitude stay.
     """
+    return clear_under(ops, image, global_means(ops, image), letters)
+
+
+def global_means(ops: Ops, image: Tensor) -> Tensor:
+    """(..., bands, frames, channels) uint8 -> (..., channels) int32: the floored mean of each channel."""
     bands, frames = ops.shape(image)[-3:-1]
-    values = ops.cast(image, "int32")
-    sums = ops.sum(values, axis=-3)  # (..., frames, channels)
+    sums = ops.sum(ops.cast(image, "int32"), axis=-3)  # (..., frames, channels)
     column = ops.reshape(ops.arange(frames), (-1, 1))
     end = ops.min(ops.where(sums > 0, frames, column), axis=(-2,), keepdims=True)
     sums = ops.where(column < end, sums, 0)
     # Whole numbers of `bands` and remainders apart: exact, and no int32 overflows however long the clip is.
     whole = ops.sum(sums // bands, axis=-2, keepdims=True)
     whole += ops.sum(sums % bands, axis=-2, keepdims=True) // bands
-    mean = whole // ops.maximum(end, 1)
+    return (whole // ops.maximum(end, 1))[..., 0, :]
+
+
+def clear_under(ops: Ops, image: Tensor, means: Tensor, letters: str) -> Tensor:
+    """(..., bands, frames, channels) uint8, (..., channels) -> amplitudes under their channel's mean are 0."""
     amplitude = np.array([letter == "A" for letter in letters])
-    return ops.where((values < mean[..., None, :, :]) & amplitude, ops.zeros_like(image), image)
+    low = ops.cast(image, "int32") < means[..., None, None, :]
+    return ops.where(low & amplitude, ops.zeros_like(image), image)
 
 
 def whole_image(
@@ -124,7 +137,8 @@ def remap(ops: Ops, picture: formats.Picture, gain: Tensor, shift: Tensor, lette
     change. Phase and products with it stay, and so does what fills the image up on the right.
     """
     gain, shift = gain[..., None], shift[..., None]
-    own = ops.arange(ops.shape(picture.image)[-2]) < picture.columns
+    numbers = ops.arange(ops.shape(picture.image)[-2]) + picture.first
+    own = (numbers >= 0) & (numbers < picture.columns)
     made = []
     for number, letter in enumerate(letters):
         channel = picture.image[..., number]
@@ -153,7 +167,9 @@ class EnvelopeTransfer:
         """The picture of the clip of a row -> (bands, frames, channels) uint8; a curated clip's unchanged."""
         share = ops.take(self.shares, row, axis=0)
         destination = ops.sum(share[:, None] * self.envelopes, axis=0)
-        source, _ = moments(ops, picture, self.letters)
+        source = picture.envelope
+        if source is None:
+            source, _ = moments(ops, picture, self.letters)
         gain = destination / ops.maximum(source, 1.0)
         moved = remap(ops, picture, gain, ops.zeros_like(gain), self.letters)
         return ops.where(ops.sum(share, axis=0) > 0, moved, picture.image)

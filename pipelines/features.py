@@ -17,7 +17,10 @@ Clean = Callable[[Tensor], Tensor]
 
 _FLOOR = 1e-10  # power under which decibels stop
 _RANGE = 80.0  # decibels kept below a clip's own maximum
-_DELTA_WIDTH = 9  # frames
+REACH = 4  # frames on either side that delta's line is fitted to
+_SPECK = 1e-35  # nothing beside any bin that is not empty, and more than the least normal float32
+_ROWS = 8  # frames in a group whose products with the filterbank are alike
+_BLOCK = 128  # frames that are transformed at a time: their spectra stay in the cache
 
 
 def at_least(ops: Ops, size: Tensor, low: int) -> Tensor:
@@ -30,6 +33,12 @@ def pad_short(ops: Ops, audio: Tensor, settings: FeatureSettings) -> Tensor:
     missing = at_least(ops, settings.shortest - ops.shape(audio)[-1], 0)
     left = missing // 2
     return ops.pad(audio, [(0, 0)] * (len(audio.shape) - 1) + [(left, missing - left)])
+
+
+def reflected(ops: Ops, audio: Tensor, settings: FeatureSettings) -> Tensor:
+    """(..., samples) -> (..., samples + n_fft): half a window more on either side, mirrored about the edges."""
+    half = settings.n_fft // 2
+    return ops.pad(audio, [(0, 0)] * (len(audio.shape) - 1) + [(half, half)], mode="reflect")
 
 
 def frame(ops: Ops, audio: Tensor, length: int, hop: int) -> Tensor:
@@ -45,15 +54,44 @@ def frame(ops: Ops, audio: Tensor, length: int, hop: int) -> Tensor:
     runs = [
         ops.reshape(audio[..., k * hop : (k + frames) * hop], (*lead, frames, hop)) for k in range(pieces)
     ]
-    return ops.concatenate(runs, axis=-1)[..., :length]
+    runs[-1] = runs[-1][..., : length - (pieces - 1) * hop]
+    return ops.concatenate(runs, axis=-1)
 
 
-def spectrum(ops: Ops, audio: Tensor, settings: FeatureSettings) -> tuple[Tensor, Tensor]:
-    """(..., samples) in -1..1 -> (real, imaginary), each (..., frames, bins): centred, reflect padding."""
-    half = settings.n_fft // 2
-    padded = ops.pad(audio, [(0, 0)] * (len(audio.shape) - 1) + [(half, half)], mode="reflect")
-    windows = frame(ops, padded, settings.n_fft, settings.hop) * hann_window(settings.n_fft)
-    return ops.rfft(windows, settings.n_fft)
+def angles(ops: Ops, real: Tensor, imaginary: Tensor) -> Tensor:
+    """-> radians, of the same shape. An empty bin has 0: its zeros' signs are an accident of the transform."""
+    # The shift decides between 0 and pi for zeros alone, and saves four passes over all bins.
+    return ops.arctan2(imaginary, real + _SPECK)
+
+
+def mel_maps(
+    ops: Ops, padded: Tensor, settings: FeatureSettings, phase: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """(..., samples) with what half a window needs on either side -> mel power, and mel-weighted radians.
+
+    Both (..., frames, bands), frames 1 + (samples - n_fft) // hop; without `phase` the second is None.
+    """
+    length, hop = settings.n_fft, settings.hop
+    *lead, samples = ops.shape(padded)
+    frames = 1 + (samples - length) // hop
+    # A product of matrices rounds the rows that are left over from whole groups otherwise than the others.
+    # With whole groups alone a frame's values do not depend on where a cut begins and ends.
+    missing = (_ROWS - frames % _ROWS) % _ROWS  # nothing negative: ONNX rounds that otherwise
+    if not (isinstance(missing, int) and missing == 0):
+        padded = ops.pad(padded, [(0, 0)] * len(lead) + [(0, missing * hop)])
+
+    def maps(audio: Tensor) -> tuple[Tensor, ...]:
+        real, imaginary = ops.rfft(frame(ops, audio, length, hop) * hann_window(length), length)
+        power = mel(ops, real * real + imaginary * imaginary, settings)
+        return (power, mel(ops, angles(ops, real, imaginary), settings)) if phase else (power,)
+
+    walk = getattr(ops, "over_frames", None)
+    if walk is None or lead or (isinstance(frames, int) and frames <= 2 * _BLOCK):
+        made = maps(padded)
+    else:
+        made = walk(maps, padded, frames + missing, _BLOCK, (length, hop), [settings.bands] * (1 + phase))
+    power, *rest = (values[..., :frames, :] for values in made)
+    return power, rest[0] if phase else None
 
 
 def mel(ops: Ops, bins: Tensor, settings: FeatureSettings) -> Tensor:
@@ -66,24 +104,25 @@ def mel(ops: Ops, bins: Tensor, settings: FeatureSettings) -> Tensor:
     )
 
 
-def decibels(ops: Ops, power: Tensor) -> Tensor:
-    """(..., frames, bands) power -> the same in decibels re 1, floored 80 below each clip's own maximum."""
+def decibels(ops: Ops, power: Tensor, peak: Tensor | None = None) -> Tensor:
+    """(..., frames, bands) power -> the same in decibels re 1, floored 80 below each clip's own maximum.
+
+    `peak`: that maximum, of a clip of which `power` is a part; broadcasts over frames and bands.
+    """
     level = 10.0 * ops.log10(ops.maximum(power, _FLOOR))
-    return ops.maximum(level, ops.max(level, axis=(-2, -1), keepdims=True) - _RANGE)
+    peak = ops.max(level, axis=(-2, -1), keepdims=True) if peak is None else peak
+    return ops.maximum(level, peak - _RANGE)
 
 
-def settle_edges(ops: Ops, phase: Tensor, samples: Tensor, hop: int) -> Tensor:
-    """(..., frames, bands) -> the same, with frames of undefined phase taking their neighbour's.
+def settled(ops: Ops, numbers: Tensor, samples: Tensor, hop: int) -> Tensor:
+    """(n,) frames of a clip, (n,) int32 -> the frames whose phase they have: their own, where that is defined.
 
     Frame 0 is symmetric under reflect padding, and so is a last frame centred on the last sample: their bins
     are real, and the sign of pi is rounding noise that would set the clip's extremes.
     """
-    frames = ops.shape(phase)[-2]
-    last = frames - 1
     # 1 where the last frame is centred on the last sample; a number or a scalar tensor, as `samples` is.
     centred = ops.cast(ops.where((samples - 1) % hop == 0, 1, 0), "int32")
-    order = ops.minimum(ops.maximum(ops.arange(frames), 1), last - centred)
-    return ops.take(phase, order, axis=-2)
+    return ops.minimum(ops.maximum(numbers, 1), samples // hop - centred)
 
 
 def delta(ops: Ops, level: Tensor) -> Tensor:
@@ -92,36 +131,21 @@ def delta(ops: Ops, level: Tensor) -> Tensor:
     The Savitzky-Golay derivative of order 1. At the edges the fit of the outermost nine frames holds, and a
     line has one slope, so the four values there equal the fifth.
     """
-    reach = _DELTA_WIDTH // 2
     *_, frames, _ = ops.shape(level)
-    inner = frames - 2 * reach
-    slope = sum(
-        k * (level[..., reach + k : reach + k + inner, :] - level[..., reach - k : reach - k + inner, :])
-        for k in range(1, reach + 1)
-    ) / (2.0 * sum(k * k for k in range(1, reach + 1)))
-    order = ops.minimum(ops.maximum(ops.arange(frames) - reach, 0), inner - 1)
-    return ops.take(slope, order, axis=-2)
+    return ops.take(slopes(ops, level), sloped(ops, ops.arange(frames), frames) - REACH, axis=-2)
 
 
-def amplitude(
-    ops: Ops, parts: tuple[Tensor, Tensor], settings: FeatureSettings, clean: Clean | None = None
-) -> Tensor:
-    """(real, imaginary), each (..., frames, bins) -> (..., frames, bands), decibels.
+def slopes(ops: Ops, level: Tensor) -> Tensor:
+    """(..., frames, bands) -> (..., frames - 8, bands): about all frames but the outermost four."""
+    *_, frames, _ = ops.shape(level)
+    inner = frames - 2 * REACH
+    rise = sum(
+        k * (level[..., REACH + k : REACH + k + inner, :] - level[..., REACH - k : REACH - k + inner, :])
+        for k in range(1, REACH + 1)
+    )
+    return rise / (2.0 * sum(k * k for k in range(1, REACH + 1)))
 
-    `clean` is what happens to the mel power before that: (..., frames, bands) -> the same.
-    """
-    real, imaginary = parts
-    power = mel(ops, real * real + imaginary * imaginary, settings)
-    return decibels(ops, clean(power) if clean else power)
 
-
-def phase(ops: Ops, parts: tuple[Tensor, Tensor], samples: Tensor, settings: FeatureSettings) -> Tensor:
-    """(real, imaginary), each (..., frames, bins) -> (..., frames, bands): mel-weighted radians.
-
-    `samples` is the length of the padded clip. An empty bin has phase 0: the sign of its zeros, and with it
-    the choice between 0 and pi, would be an accident of the transform.
-    """
-    real, imaginary = parts
-    silent = (real == 0) & (imaginary == 0)
-    angle = ops.where(silent, ops.zeros_like(real), ops.arctan2(imaginary, real))
-    return settle_edges(ops, mel(ops, angle, settings), samples, settings.hop)
+def sloped(ops: Ops, numbers: Tensor, frames: Tensor) -> Tensor:
+    """(n,) frames of a clip of so many, (n,) int32 -> the frames whose slopes they have."""
+    return ops.minimum(ops.maximum(numbers, REACH), frames - 1 - REACH)

@@ -5,6 +5,7 @@ names and signatures, and only those that are used. A test holds each against it
 """
 
 import math
+from collections import abc
 
 import tensorflow as tf
 
@@ -49,6 +50,38 @@ def max(x: tf.Tensor, axis: tuple[int, ...], keepdims: bool = False) -> tf.Tenso
 def min(x: tf.Tensor, axis: tuple[int, ...], keepdims: bool = False) -> tf.Tensor:
     """Smallest value over `axis`."""
     return tf.reduce_min(x, axis, keepdims)
+
+
+def over_frames(
+    function: abc.Callable[[tf.Tensor], tuple[tf.Tensor, ...]],
+    audio: tf.Tensor,
+    frames: tf.Tensor,
+    block: int,
+    window: tuple[int, int],
+    widths: abc.Sequence[int],
+) -> tuple[tf.Tensor, ...]:
+    """(samples,) -> what a function of samples gives, (frames, width) each, some frames at a time.
+
+    `window`: length and hop of a frame, in samples. Whole minutes of spectra would neither stay in the cache
+    nor, from some minute on, in memory. Of this file's words the one that `keras.ops` has not: an accelerator
+    has no such cache, and asks for whole batches.
+    """
+    length, hop = window
+    blocks = (frames + block - 1) // block
+    parts = [
+        tf.TensorArray(tf.float32, blocks, infer_shape=False, element_shape=[None, width]) for width in widths
+    ]
+
+    def step(number: tf.Tensor, *parts: tf.TensorArray) -> tuple:
+        first = number * block
+        own = tf.minimum(block, frames - first)
+        made = function(audio[first * hop : (first + own - 1) * hop + length])
+        return number + 1, *(part.write(number, values) for part, values in zip(parts, made, strict=True))
+
+    _, *parts = tf.while_loop(
+        lambda number, *_: number < blocks, step, (tf.constant(0), *parts), parallel_iterations=1
+    )
+    return tuple(part.concat() for part in parts)
 
 
 def pad(x: tf.Tensor, pad_width: list, mode: str = "constant") -> tf.Tensor:

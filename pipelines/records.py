@@ -6,7 +6,7 @@ rate, a shard says itself.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,22 +34,14 @@ def example(
     """
     if isinstance(sound, bytes) == (encoding == "pcm16"):
         raise ValueError(f"`sound` must be samples for pcm16, bytes for others. Received: {encoding!r}.")
-    encoded = sound if isinstance(sound, bytes) else sound.astype("<i2").tobytes()
-
-    def text(value: str) -> tf.train.Feature:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
-
-    record = tf.train.Example(
-        features=tf.train.Features(
-            feature={
-                "key": text(key),
-                "source": text(source),
-                "license": text(license),
-                "rate": tf.train.Feature(int64_list=tf.train.Int64List(value=[rate])),
-                _FIELDS[encoding]: tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded])),
-            }
-        )
-    )
+    encoded = sound if isinstance(sound, bytes) else sound.astype("<i2", copy=False).tobytes()
+    # Filled in place: messages that are given to constructors of messages are copied at every level.
+    record = tf.train.Example()
+    feature = record.features.feature
+    for name, value in (("key", key), ("source", source), ("license", license)):
+        feature[name].bytes_list.value.append(value.encode())
+    feature["rate"].int64_list.value.append(rate)
+    feature[_FIELDS[encoding]].bytes_list.value.append(encoded)
     return record.SerializeToString()
 
 
@@ -81,6 +73,20 @@ class Stored:
         """() sound as it is encoded -> (samples,) int16 at `rate` Hz; None: at the shards' own rate."""
         pcm = decode(encoded, self.encoding)
         return pcm if rate is None or self.rate is None else resample(pcm, self.rate, rate)
+
+    def cuttable(self, encoded: tf.Tensor, rate: int) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
+        """() sound as it is encoded -> its samples at `rate` Hz, and (first, end) -> (end - first,) int16 of them.
+
+        Of PCM at the wanted rate no more is read than is asked for; all else is decoded whole.
+        """
+        if self.encoding == "pcm16" and self.rate in (None, rate):
+
+            def read(first: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+                return tf.io.decode_raw(tf.strings.substr(encoded, 2 * first, 2 * (end - first)), tf.int16)
+
+            return tf.strings.length(encoded) // 2, read
+        pcm = self.sound(encoded, rate)
+        return tf.shape(pcm)[0], lambda first, end: pcm[first:end]
 
     def parse(self, record: tf.Tensor, rate: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """() serialised record -> (() key, (samples,) int16 at `rate` Hz; None: at the shards' own rate)."""

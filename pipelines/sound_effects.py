@@ -10,7 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from pipelines.augment_settings import EFFECTS, AugmentSettings
-from pipelines.chance import log_uniform, sometimes, uniform, whole
+from pipelines.chance import happens, log_uniform, sometimes, uniform, whole
 from pipelines.resampling import change_pitch, change_speed, transform_size
 
 _CURVE = 8  # points of the filter's curve, evenly spaced in the logarithm of frequency
@@ -105,6 +105,17 @@ def colour(sound: tf.Tensor, low: tf.Tensor, high: tf.Tensor, curve: tf.Tensor, 
     return tf.signal.irfft(bins * tf.cast(factors, tf.complex64), [size])[:samples]
 
 
+def _seeds(seed: tf.Tensor) -> list[tuple[tf.Tensor, str]]:
+    """(2,) seed -> one for each effect."""
+    return list(zip(tf.unstack(tf.random.split(seed, len(EFFECTS))), EFFECTS, strict=True))
+
+
+def happen(settings: AugmentSettings, seed: tf.Tensor) -> tf.Tensor:
+    """() bool: whether `effects` changes anything by these settings and (2,) seed."""
+    drawn = [happens(getattr(settings, name), own) for own, name in _seeds(seed)]
+    return tf.reduce_any(tf.stack(drawn))
+
+
 def effects(
     sound: tf.Tensor,
     settings: AugmentSettings,
@@ -155,6 +166,6 @@ def effects(
         "noise": random_noise,
         "gain": lambda x, own: gain(x, uniform(own, settings.gain_range)),
     }
-    for own, name in zip(tf.unstack(tf.random.split(seed, len(EFFECTS))), EFFECTS, strict=True):
+    for own, name in _seeds(seed):
         sound = sometimes(getattr(settings, name), own, sound, changes[name])
     return tf.ensure_shape(sound, [None])

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from pipelines import datasets, domain, formats, ops, records
+from pipelines import domain, formats, ops, reading, records
 from pipelines.domain_settings import DomainSettings
 from pipelines.settings import FeatureSettings
 
@@ -43,7 +43,7 @@ def unwatched(title: str, total: int, unit: str) -> Iterator[Callable[[], None]]
     yield lambda: None
 
 
-def _carried(examples: datasets.Examples) -> np.ndarray:
+def _carried(examples: reading.Examples) -> np.ndarray:
     """-> (clips, classes) bool. Raises `ValueError` for soft labels: every class would have every clip."""
     if not np.isin(examples.targets, (0, 1)).all():
         value = examples.targets[~np.isin(examples.targets, (0, 1))][0]
@@ -51,16 +51,16 @@ def _carried(examples: datasets.Examples) -> np.ndarray:
     return examples.targets > 0
 
 
-def _each_once(examples: datasets.Examples) -> datasets.Examples:
+def _each_once(examples: reading.Examples) -> reading.Examples:
     """A set in which clips may stand in several rows -> each clip once, with the labels of all its rows."""
     rows: dict[str, np.ndarray] = {}
     for key, labels in zip(examples.keys, examples.targets, strict=True):
         rows[key] = np.maximum(rows[key], labels) if key in rows else labels
-    return datasets.Examples(tuple(rows), np.stack(list(rows.values())), examples.shards)
+    return reading.Examples(tuple(rows), np.stack(list(rows.values())), examples.shards)
 
 
 def measure(
-    examples: datasets.Examples,
+    examples: reading.Examples,
     features: FeatureSettings,
     settings: DomainSettings,
     transfer: domain.Transfer | None = None,
@@ -85,7 +85,7 @@ def measure(
         return row, *domain.moments(ops, picture, letters)
 
     feed = (
-        datasets._joined(tf.data.Dataset.from_tensor_slices(list(examples.shards)), examples, features.rate)
+        reading.joined(tf.data.Dataset.from_tensor_slices(list(examples.shards)), examples, features.rate)
         .map(of_clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(_BATCH)
     )
@@ -113,7 +113,7 @@ def measure(
     )
 
 
-def fingerprint(examples: datasets.Examples, features: FeatureSettings, settings: DomainSettings) -> str:
+def fingerprint(examples: reading.Examples, features: FeatureSettings, settings: DomainSettings) -> str:
     """-> 16 hex digits of all that decides the statistics; the order of the clips does not.
 
     Shards are named by what is in them, so another recording under an old name changes it too.
@@ -146,7 +146,7 @@ def _stored(path: Path, shape: tuple[int, int]) -> SetStatistics | None:
 
 
 def kept(
-    examples: datasets.Examples,
+    examples: reading.Examples,
     features: FeatureSettings,
     settings: DomainSettings,
     folder: Path,
@@ -169,8 +169,8 @@ def kept(
 
 
 def build_transfer(
-    curated: datasets.Examples,
-    train: datasets.Examples,
+    curated: reading.Examples,
+    train: reading.Examples,
     noisy: np.ndarray,
     features: FeatureSettings,
     settings: DomainSettings,
@@ -196,7 +196,7 @@ def build_transfer(
         shares = labels / np.maximum(labels.sum(1, keepdims=True), 1)
         return domain.EnvelopeTransfer(letters, shares.astype(np.float32), there.envelopes)
     rows = np.flatnonzero(noisy)
-    here = datasets.Examples(tuple(train.keys[row] for row in rows), train.targets[rows], train.shards)
+    here = reading.Examples(tuple(train.keys[row] for row in rows), train.targets[rows], train.shards)
     found = kept(here, features, settings, folder, watch)
     gain = there.deviation / np.maximum(found.deviation, _LEAST_DEVIATION)
     return domain.Normalisation(letters, noisy, gain, there.mean - gain * found.mean)

@@ -25,7 +25,8 @@ import fatk
 from fatk import evaluate, features, folders, predict, train, trainer
 from fatk.config import Config, load_config
 from fatk.demo_set import CLASSES, write_demo_set
-from pipelines import crops, datasets, formats, ops
+from pipelines import crops, formats, ops
+from pipelines.clips import image_of
 
 pytestmark = pytest.mark.slow
 
@@ -594,7 +595,7 @@ def test_the_image_of_a_clip(overrides: list[str], done: Finished, here: Path) -
     assert image.dtype == np.uint8
     assert image.shape[::2] == (BANDS, 3)
     samples = soundfile.read(path, dtype="int16")[0]
-    np.testing.assert_array_equal(image, datasets.image_of(tf.constant(samples), config.features).numpy())
+    np.testing.assert_array_equal(image, image_of(tf.constant(samples), config.features).numpy())
     assert (here / "image.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -16,7 +16,7 @@ from fatk.feeds import Feeds
 from fatk.prepare import prepare
 from fatk.train import main, train
 from pipelines.augment_settings import AugmentSettings
-from pipelines.datasets import Examples
+from pipelines.reading import Examples
 from tests import small_runs
 from tests.small_runs import BATCH, STEPS
 

@@ -142,7 +142,10 @@ def test_any_effect_changes_sound(name: str) -> None:
     asked = AugmentSettings(**{name: 0.5})
     assert asked.has_effects
     assert asked.changes_sound
+    assert not asked.always_changes_sound
+    assert AugmentSettings(**{name: 1.0}).always_changes_sound
     assert AugmentSettings(mix=0.1).changes_sound
+    assert AugmentSettings(mix=1.0).always_changes_sound
     assert not AugmentSettings(mix=0.1).has_effects
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines import datasets, records, sound_mixing
 from pipelines.augment_settings import EFFECTS, AugmentSettings
-from pipelines.datasets import Examples
+from pipelines.reading import Examples
 from pipelines.settings import FeatureSettings, FeedSettings
 
 Array = NDArray[Any]

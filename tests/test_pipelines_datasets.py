@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from pipelines import crops, datasets, records
 from pipelines.augment_settings import AugmentSettings
-from pipelines.datasets import Examples
+from pipelines.clips import image_of
+from pipelines.reading import Examples
 from pipelines.settings import FeatureSettings, FeedSettings
 
 CLIPS, BATCH = 23, 5
@@ -76,7 +77,7 @@ def alike(first: np.ndarray, second: np.ndarray) -> bool:
 
 def whole_image(number: int) -> tf.Tensor:
     """(bands, frames, 3) float32 0..1 of a clip."""
-    return datasets.to_unit(datasets.image_of(tf.constant(sound(number)), FEATURES))
+    return datasets.to_unit(image_of(tf.constant(sound(number)), FEATURES))
 
 
 # --- training --------------------------------------------------------------------------------------------------
@@ -269,11 +270,11 @@ def test_a_clip_that_stands_in_several_rows_is_used_for_each(examples: Examples)
 def test_an_image_is_the_same_eagerly_and_in_a_graph() -> None:
     clips = [sound(number) for number in range(4)]
     dataset = tf.data.Dataset.from_tensor_slices([pcm.tobytes() for pcm in clips]).map(
-        lambda raw: datasets.image_of(tf.io.decode_raw(raw, tf.int16), FEATURES), num_parallel_calls=2
+        lambda raw: image_of(tf.io.decode_raw(raw, tf.int16), FEATURES), num_parallel_calls=2
     )
     assert dataset.element_spec == tf.TensorSpec((16, None, 3), tf.uint8)
     for pcm, image in zip(clips, dataset.as_numpy_iterator(), strict=True):
-        eager = datasets.image_of(tf.constant(pcm), FEATURES).numpy()
+        eager = image_of(tf.constant(pcm), FEATURES).numpy()
         assert image.shape == eager.shape == (16, 1 + max(len(pcm), 2000) // 125, 3)
         assert alike(image / 255, eager / 255)
 

@@ -50,8 +50,8 @@ def hum(samples: int, like: Float, decibels: float) -> Float:
 
 
 def mel_power(audio: Float, feature: FeatureSettings = SMALL) -> Float:
-    real, imaginary = features.spectrum(ops, features.pad_short(ops, tf.constant(audio), feature), feature)
-    return features.mel(ops, real * real + imaginary * imaginary, feature).numpy()
+    padded = features.reflected(ops, features.pad_short(ops, tf.constant(audio), feature), feature)
+    return features.mel_maps(ops, padded, feature)[0].numpy()
 
 
 def subtracted(power: Float, feature: FeatureSettings = SMALL) -> Float:
@@ -282,11 +282,14 @@ def test_the_zero_level_is_where_an_unchanging_amplitude_lies() -> None:
 
 def test_the_zero_level_follows_the_scaling() -> None:
     values = np.array([[-3.0, 0.0], [1.0, 0.0]], np.float32)
-    level = formats.zero_level(ops, tf.constant(values)).numpy()
+    ends = tf.constant(values.min()), tf.constant(values.max())
+    level = formats.zero_level(ops, *ends).numpy()
     assert level == 191  # 255 x 3 / 4, truncated
-    assert (formats.to_uint8(ops, tf.constant(values)).numpy()[values == 0] == level).all()
-    assert formats.zero_level(ops, tf.constant(np.full((4, 2), 7.0, np.float32))).numpy() < 0
-    assert formats.zero_level(ops, tf.zeros((4, 2))).numpy() == 0  # a constant channel becomes 0
+    assert (formats.to_uint8(ops, tf.constant(values), *ends).numpy()[values == 0] == level).all()
+    assert formats.zero_level(ops, tf.constant(7.0), tf.constant(7.0)).numpy() < 0
+    assert (
+        formats.zero_level(ops, tf.constant(0.0), tf.constant(0.0)).numpy() == 0
+    )  # a constant channel becomes 0
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from fatk.audio import compress, read_pcm
 from fatk.config import Config, ConfigError, load_config
 from pipelines import datasets, decode, records
 from pipelines.augment_settings import AugmentSettings
-from pipelines.datasets import Examples
+from pipelines.reading import Examples
 from pipelines.settings import FeatureSettings, FeedSettings
 from pipelines.sources import DataError
 

@@ -12,9 +12,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fatk.audio import read_pcm
-from pipelines import datasets, domain, ops, records, statistics
-from pipelines.datasets import Examples
+from pipelines import domain, ops, reading, records, statistics
+from pipelines.clips import image_of
 from pipelines.domain_settings import DomainSettings
+from pipelines.reading import Examples
 from pipelines.settings import FeatureSettings
 
 PLAIN = DomainSettings()
@@ -256,12 +257,12 @@ def test_only_noisy_clips_change_in_the_graph(
     made = statistics.build_transfer(curated, train, NOISY, FEATURES, ENVELOPE, tmp_path)
 
     def of_clip(row: tf.Tensor, pcm: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return row, datasets.image_of(pcm, FEATURES, PLAIN, made, row)
+        return row, image_of(pcm, FEATURES, PLAIN, made, row)
 
-    feed = datasets._joined(tf.data.Dataset.from_tensor_slices(list(train.shards)), train)
+    feed = reading.joined(tf.data.Dataset.from_tensor_slices(list(train.shards)), train)
     seen = 0
     for row, image in feed.map(of_clip).as_numpy_iterator():
-        plain = datasets.image_of(tf.constant(sounds[train.keys[row]]), FEATURES).numpy()
+        plain = image_of(tf.constant(sounds[train.keys[row]]), FEATURES).numpy()
         assert (image != plain).any() == NOISY[row]
         np.testing.assert_array_equal(image[..., 1], plain[..., 1])  # phase
         seen += 1

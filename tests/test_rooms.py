@@ -37,6 +37,7 @@ PURE = {
         "splits",
         "labels",
         "domain",
+        "cuts",
     ),
     "models": ("settings", "ranking"),
 }

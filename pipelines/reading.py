@@ -1,0 +1,76 @@
+"""Which clips take part, and their sound out of the shards."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines import records
+from pipelines.cuts import Known
+from pipelines.domain import Transfer
+
+_READERS = 8  # shards read side by side
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Which clips take part, and what is wanted of the network for each."""
+
+    keys: tuple[str, ...]
+    targets: np.ndarray  # (clips, classes) float32
+    shards: tuple[str, ...]  # TFRecord files that hold them, and others maybe
+    transfer: Transfer | None = None  # of noisy clips to the curated domain, in training
+    known: Known | None = None  # arrays, a row a clip: what training needs to cut before it makes images
+    extras: dict[str, np.ndarray] = field(default_factory=dict)  # name -> (clips,) float32, passed on as is
+
+    def __len__(self) -> int:
+        """Number of clips."""
+        return len(self.keys)
+
+
+def found(shards: tf.data.Dataset, examples: Examples, stored: records.Stored) -> tf.data.Dataset:
+    """Shards -> (row of `examples`, () sound as it is encoded), the clips that take part only."""
+    rows: dict[str, list[int]] = {}
+    for row, key in enumerate(examples.keys):
+        rows.setdefault(key, []).append(row)
+    table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(tf.constant(list(rows)), tf.range(len(rows), dtype=tf.int32)),
+        default_value=-1,
+    )
+    rows_of = tf.ragged.constant(list(rows.values()), dtype=tf.int32)
+
+    def join(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        key, encoded = stored.split(record)
+        return table.lookup(key), encoded
+
+    clips = (
+        shards.interleave(
+            tf.data.TFRecordDataset,
+            cycle_length=_READERS,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .map(join, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .filter(lambda place, _: place >= 0)
+    )
+    if len(rows) == len(examples):
+        return clips
+    # A clip that stands in several rows (one a label, or drawn repeatedly) is used once for each.
+    return clips.flat_map(
+        lambda place, encoded: tf.data.Dataset.from_tensor_slices(rows_of[place]).map(
+            lambda row: (row, encoded)
+        )
+    )
+
+
+def joined(shards: tf.data.Dataset, examples: Examples, rate: int | None = None) -> tf.data.Dataset:
+    """Shards -> (row of `examples`, (samples,) int16 at `rate` Hz), the clips that take part only.
+
+    None: at the rate that the shards have.
+    """
+    stored = records.stored(examples.shards)
+
+    def sound(row: tf.Tensor, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return row, stored.sound(encoded, rate)
+
+    return found(shards, examples, stored).map(sound, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
