@@ -7,19 +7,21 @@ the whole clip's uint8 image from the same waveform.
 """
 
 import os
+import sys
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where it is run as a file
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
-
 
 from fatk import runtime
 
 tf = runtime.quiet_tensorflow()  # before anything else imports TensorFlow
 
-import librosa
 import numpy as np
 import torch
 
+from benchmarks import reference
 from benchmarks.timing import Row, arguments, medians, report
 from pipelines import formats, ops
 from pipelines.filterbank import mel_filterbank
@@ -30,29 +32,6 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 torch.set_num_threads(1)
 
 GOALS = {"librosa": 15.0, "torch.stft": 3.0, "bare FFTs": 1 / 3}
-
-
-def scaled(values):
-    low, high = values.min(), values.max()
-    return (255 * ((values - low) / (high - low))).astype(np.uint8)
-
-
-def by_librosa(audio, settings):
-    transform = librosa.stft(audio, n_fft=settings.n_fft, hop_length=settings.hop, pad_mode="reflect")
-    # The reference makes the filterbank anew for each clip.
-    mel = librosa.filters.mel(
-        sr=settings.rate,
-        n_fft=settings.n_fft,
-        n_mels=settings.bands,
-        fmin=settings.fmin,
-        fmax=settings.highest,
-    )
-    level = librosa.power_to_db(mel @ np.abs(transform) ** 2)
-    if settings.format == "AAA":
-        return np.stack([scaled(level)] * 3, -1)
-    return np.stack(
-        [scaled(level), scaled(mel @ np.angle(transform)), scaled(librosa.feature.delta(level))], -1
-    )
 
 
 def by_torch(audio, settings, window, mel, kernel):
@@ -104,7 +83,7 @@ def main():
             took = medians(
                 {
                     "fatk": lambda g=graph, x=given: g(x),
-                    "librosa": lambda a=audio, s=settings: by_librosa(a, s),
+                    "librosa": lambda a=audio, s=settings: reference.image(a, s),
                     "torch.stft": lambda t=tensors: by_torch(*t),
                     "bare FFTs": bare_ffts(audio, settings),
                 },

@@ -17,6 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # where it is run as a file
 WORKER = "--worker"  # a process of our own that trains on TensorFlow, a round for each line it reads
 if WORKER not in sys.argv:
     os.environ["KERAS_BACKEND"] = "jax"
@@ -63,81 +65,19 @@ def by_keras(name, precision, batch, size, steps):
     return step_by_step, sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
 
 
-def torch_specgram(nn):
-    layers, channels = [], 3
-    for filters, kernel, stride, pool in (
-        (64, (7, 3), (2, 1), 2),
-        (128, (5, 3), (1, 1), 1),
-        (256, (3, 5), (1, 2), 1),
-        (512, (3, 3), (2, 2), 2),
-    ):
-        layers += [nn.Conv2d(channels, filters, kernel, stride, padding=1), nn.MaxPool2d(3, pool)]
-        layers += [nn.BatchNorm2d(filters), nn.ReLU(inplace=True)]
-        channels = filters
-    return nn.Sequential(*layers), channels
-
-
-def torch_densenet121(nn):
-    import torch
-
-    class Block(nn.Module):
-        def __init__(self, channels):
-            super().__init__()
-            self.grow = nn.Sequential(
-                nn.BatchNorm2d(channels),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(channels, 128, 1, bias=False),
-                nn.BatchNorm2d(128),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(128, 32, 3, padding=1, bias=False),
-            )
-
-        def forward(self, x):
-            return torch.cat([x, self.grow(x)], 1)
-
-    layers = [nn.Conv2d(3, 64, 7, 2, padding=3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)]
-    layers.append(nn.MaxPool2d(3, 2, padding=1))
-    channels = 64
-    for stage, blocks in enumerate((6, 12, 24, 16)):
-        if stage:
-            layers += [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
-            layers += [nn.Conv2d(channels, channels // 2, 1, bias=False), nn.AvgPool2d(2)]
-            channels //= 2
-        for _ in range(blocks):
-            layers.append(Block(channels))
-            channels += 32
-    return nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)), channels
-
-
 def by_torch(name, precision, batch, size, steps, channels_last):
     """-> a round of `steps` steps, and the number of weights that it trains."""
     import torch
     from torch import nn
 
-    class Network(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.trunk, channels = {"specgram": torch_specgram, "densenet121": torch_densenet121}[name](nn)
-            self.head = nn.Sequential(
-                nn.BatchNorm1d(2 * channels),
-                nn.Dropout(0.25),
-                nn.Linear(2 * channels, 512),
-                nn.ReLU(inplace=True),
-                nn.BatchNorm1d(512),
-                nn.Dropout(0.5),
-                nn.Linear(512, CLASSES),
-            )
-
-        def forward(self, x):
-            x = self.trunk(x)
-            return self.head(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
+    from benchmarks.reference import Network
 
     torch.set_num_threads(os.cpu_count() or 1)
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = True  # as JAX does by itself
     device = "cuda" if torch.cuda.is_available() else "cpu"
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    network = Network().to(device, memory_format=layout)
+    network = Network(name, CLASSES).to(device, memory_format=layout)
     image, target = (torch.from_numpy(array).to(device) for array in batch_of(batch, size))
     image = image.permute(0, 3, 1, 2).contiguous(memory_format=layout)
     optimizer = torch.optim.AdamW(
@@ -164,6 +104,7 @@ class Worker:
     def __init__(self, *arguments):
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.train_step", WORKER, *map(str, arguments)],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fatk import cli, predict_long
-from fatk.decide import Decisions
 from fatk.predict_long import Shape, Windows, WindowTable, clock
 
 if TYPE_CHECKING:
+    from fatk.decide import Decisions
     from fatk.tagger import SavedTagger
 
 
@@ -39,7 +39,11 @@ def answer(tagger: "SavedTagger", model: Path, files: Sequence[Path], asked: Ask
     """Say what is heard in each file, in order. Raises `UserError` naming what is wrong."""
     from fatk.inputs import spooled
 
-    decisions = Decisions(model, tagger.classes) if asked.tags else None
+    decisions = None
+    if asked.tags:
+        from fatk.decide import Decisions
+
+        decisions = Decisions(model, tagger.classes)
     along = bool(asked.windows or asked.plot)
     with ExitStack() as stack:
         there = stack.enter_context(spooled(files))
@@ -96,7 +100,7 @@ class _Answers:
         self,
         tagger: "SavedTagger",
         shape: Shape | None,
-        decisions: Decisions | None,
+        decisions: "Decisions | None",
         asked: Asked,
         table: WindowTable | None,
     ):

@@ -44,16 +44,27 @@ class Member:
         self.weights = [weight.value for weight in network.weights]
         self.explains = hasattr(network, "layers")
         self._network = _tapped(network) if self.explains else network
+        # All signatures call these two: each is stored and loaded once, where text would be written out in each.
+        sound = tf.TensorSpec([None], tf.float32)
+        self._image = tf.function(self._see, input_signature=[sound], autograph=False)
+        windows = tf.TensorSpec([None, *features.shape], tf.uint8)
+        self._answers = tf.function(self._answer, input_signature=[windows], autograph=False)
 
-    def image(self, audio: Tensor) -> Tensor:
-        """(samples,) -> (bands, frames, channels) uint8."""
+    def _see(self, audio: Tensor) -> Tensor:
         image = whole_image(ops, audio, *self.look).image
         return tf.ensure_shape(image, (self.features.bands, None, 3))
 
+    def _answer(self, images: Tensor) -> dict[str, Tensor]:
+        made = self._network(to_unit(images), training=False)
+        return {key: made[key] for key in ("logits", "vectors")} if self.explains else {"logits": made}
+
+    def image(self, audio: Tensor) -> Tensor:
+        """(samples,) -> (bands, frames, channels) uint8."""
+        return self._image(audio)
+
     def probabilities(self, images: Tensor) -> Tensor:
         """(n, bands, columns, channels) uint8 -> (n, classes)."""
-        made = self._network(to_unit(images), training=False)
-        logits = made["logits"] if self.explains else made
+        logits = self._answers(images)["logits"]
         if self.order is not None:
             logits = tf.gather(logits, self.order, axis=1)
         return tf.math.sigmoid(logits)
@@ -68,7 +79,7 @@ class Member:
 
         Where that layer sees every position of the image by itself, the mean over them.
         """
-        vectors = self._network(to_unit(images), training=False)["vectors"]
+        vectors = self._answers(images)["vectors"]
         return tf.reduce_mean(vectors, axis=list(range(1, len(vectors.shape) - 1)))
 
     def overlay(self, image: Tensor, number: Tensor) -> Tensor:

@@ -320,13 +320,32 @@ def transforms(*members: Member) -> int:
     """How often the spectrum is computed for a clip."""
     served = Ensemble(members)
     function = tf.function(served.chances, autograph=False)
-    graph = function.get_concrete_function(tf.TensorSpec([None])).graph
-    return sum(operation.type == "RFFT" for operation in graph.get_operations())
+    graph = function.get_concrete_function(tf.TensorSpec([None])).graph.as_graph_def()
+    functions = {one.signature.name: one.node_def for one in graph.library.function}
+
+    def count(nodes: Any) -> int:
+        called = [attr.func.name for node in nodes for attr in node.attr.values() if attr.func.name]
+        return sum(node.op == "RFFT" for node in nodes) + sum(count(functions[name]) for name in called)
+
+    return count(graph.node)
 
 
 def test_members_of_equal_settings_share_their_image() -> None:
     assert transforms(member(), member(), member()) == 1
     assert transforms(member(), member(fmax=3000.0), member()) == 2
+
+
+def test_signatures_share_image_and_network(models: Models) -> None:
+    """Each is stored once, and so loaded once; `explain` alone has a network that it can take apart."""
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((models.folder("arithmetic") / "saved_model" / "saved_model.pb").read_bytes())
+    names = [function.signature.name for function in saved.meta_graphs[0].graph_def.library.function]
+    convolutions = [node for node in graphs(saved) if node.op == "Conv2D"]
+    transforms = [node for node in graphs(saved) if node.op == "RFFT"]
+    assert sum("__inference__see" in name for name in names) == len(NAMES)
+    assert sum("__inference__answer" in name for name in names) == len(NAMES)
+    assert len(convolutions) == 2 * 2 * len(NAMES)  # two layers a network, in the answer and in `explain`
+    assert len(transforms) == len(NAMES)
 
 
 def test_members_of_two_rates_are_refused() -> None:

@@ -1,0 +1,153 @@
+"""Clips a second of a SavedModel, and its first answer after the process began, against the reference's way.
+
+    python -m benchmarks.serve [--json FILE]
+
+One SpecgramNet of random weights (80 classes, APD, 160 bands, D = 1) answers for clips of 5 s, 10 windows each:
+exported by our own code, and in PyTorch behind librosa's images. All cores, from waveforms in memory. PyTorch
+runs in its default layout, which is the reference's, and in channels last, with which nothing was aimed at. In a
+batch it is given six clips at a time, about the 64 images of fast.ai's batches: with more it is slower.
+
+First answers are those of whole processes that read a WAV file and print what is heard.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # where it is run as a file
+BUILD = "--build"  # a process of our own that exports, with Keras on TensorFlow
+
+import numpy as np
+
+from benchmarks.timing import Row, arguments, medians, report
+
+CLASSES, CROPS, SECONDS = 80, 10, 5
+BATCH, PORTION = 32, 6  # clips
+REFERENCE, CHANNELS_LAST = "librosa and PyTorch", "the same, channels last"
+GOALS = {REFERENCE: 3.0, CHANNELS_LAST: 0.0}
+FIRST, LAUNCHES = 4.0, 3  # seconds, and processes of which the median is taken after one that is not timed
+
+
+def build(folder):
+    """Write a run as training leaves it, export it, and write its network for PyTorch."""
+    from fatk import runtime
+
+    runtime.quiet_tensorflow()
+    import keras
+    import torch
+
+    from benchmarks.reference import Network
+    from fatk import export, folders
+    from fatk.config import load_config
+    from fatk.ensemble_runs import read_members
+    from models import networks
+
+    run = folders.Run(folder)
+    run.config.write_text(f'name = "served"\n[data]\nkind = "demo"\n[evaluate]\ncrops = {CROPS}\n')
+    run.classes.write_text("".join(f"class {number}\n" for number in range(CLASSES)))
+    config = load_config(run.config)
+    keras.utils.set_random_seed(0)
+    network = networks.build(config.network, config.features.shape, CLASSES)
+    network.save(run.network)
+    theirs = Network("specgram", CLASSES)
+    count = sum(weight.numel() for weight in theirs.parameters())
+    if count != sum(int(np.prod(weight.shape)) for weight in network.trainable_weights):
+        raise RuntimeError("the networks differ in size")
+    torch.save(theirs.state_dict(), folder / "network.pth")
+    export.lay_out(export.Plan(read_members([folder])), {"config.toml": run.config.read_text()}, folder)
+    export.build(folder)
+
+
+def prepare(folder):
+    """The same in a process of its own, and a clip to read."""
+    subprocess.run(
+        [sys.executable, "-m", "benchmarks.serve", BUILD, str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": "tensorflow"},
+        check=True,
+    )
+    import soundfile
+
+    rate = 44100
+    at = np.arange(SECONDS * rate) / rate
+    noise = np.random.default_rng(0).standard_normal((BATCH, len(at)))
+    clips = (0.3 * np.sin(2 * np.pi * (300 + 100 * at) * at) + 0.05 * noise).astype(np.float32)
+    soundfile.write(folder / "clip.wav", clips[0], rate)
+    return list(clips)
+
+
+def throughput(folder, clips, seconds):
+    """-> rows of batches of one and of many."""
+    import fatk
+
+    tagger = fatk.load(folder)  # before PyTorch, for it decides what TensorFlow brings along
+    import torch
+
+    from benchmarks.reference import Tagger
+
+    peers = {
+        REFERENCE: Tagger(folder / "network.pth"),
+        CHANNELS_LAST: Tagger(folder / "network.pth", torch.channels_last),
+    }
+    rows = []
+    for batch in (1, BATCH):
+        portion = min(batch, PORTION)
+        calls = {name: lambda p=peer, n=portion: p.predict(clips[:n]) for name, peer in peers.items()}
+        calls["fatk"] = lambda n=batch: tagger.predict_batch(clips[:n])
+        took = medians(calls, seconds, least=2)
+        rates = {name: (batch if name == "fatk" else portion) / spent for name, spent in took.items()}
+        told = ", ".join(f"{name} {rate:.2f}" for name, rate in rates.items())
+        print(f"batch {batch}, clips a second: {told}", flush=True)
+        case = f"clips a second, batch {batch}"
+        rows += [Row(case, peer, rates["fatk"] / rates[peer], goal) for peer, goal in GOALS.items()]
+    return rows
+
+
+def first_answers(folder):
+    """-> rows of processes, from their start to the line that they print."""
+
+    def launch(module, *given):
+        command = [sys.executable, "-m", module, *map(str, given)]
+        began = time.perf_counter()
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+            line = process.stdout.readline()
+            seconds = time.perf_counter() - began
+        if process.returncode or not line:
+            raise RuntimeError(f"{module} ended with {process.returncode}")
+        return seconds
+
+    clip = folder / "clip.wav"
+    contestants = {
+        "fatk": ("fatk.predict", "--model", folder, clip),
+        REFERENCE: ("benchmarks.reference", folder / "network.pth", clip),
+    }
+    taken = [{name: launch(*given) for name, given in contestants.items()} for _ in range(1 + LAUNCHES)]
+    took = {name: statistics.median(one[name] for one in taken[1:]) for name in contestants}
+    print("first answer, seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in took.items()))
+    case = "first answer after process start"
+    return [
+        Row(case, f"{FIRST:.0f} seconds", FIRST / took["fatk"], 1.0),
+        Row(case, REFERENCE, took[REFERENCE] / took["fatk"], 1.0),
+    ]
+
+
+def main():
+    asked = arguments(__doc__)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clips = prepare(folder)
+        rows = throughput(folder, clips, asked.seconds)
+        rows += first_answers(folder)
+    report(rows, asked.json)
+
+
+if __name__ == "__main__":
+    if BUILD in sys.argv:
+        build(Path(sys.argv[sys.argv.index(BUILD) + 1]))
+    else:
+        main()
