@@ -98,6 +98,12 @@ class Config:
                 "`evaluate.segment_seconds` must be at least `features.seconds`, "
                 f"{self.features.seconds:g}. Received: {self.evaluate.segment_seconds:g}."
             )
+        if self.features.where == "device" and self.augment.keeps_on_host:
+            keys = ", ".join(f"augment.{name}" for name in self.augment.keeps_on_host)
+            wrong.append(
+                f"`features.where` must be host with {keys}: on the device there are only crops of one size, of "
+                "sound as it was recorded. Received: 'device'."
+            )
         problem = self.records.unfit(self.records_rate)
         if problem:
             wrong.append(problem)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from fatk import checkpoint as checkpoints
-from fatk import cli, folders, runtime, unfit, verdict
+from fatk import cli, device_features, folders, runtime, unfit, verdict
 from fatk.callbacks import UNFINISHED, Bar, Interrupted, Keeper, write_network
 from fatk.config import Config
 from fatk.export import export
@@ -51,6 +51,7 @@ class Trainer:
             self._mixing(),
             losses.build(config.loss.name, **config.loss.parameters),
             config.train.ema,
+            device_features.build(config),
             name="tagger",
         )
         write_splits(run.splits, prepared.split, prepared.source)
@@ -213,7 +214,8 @@ class Trainer:
             feed = self.feeds.training(start, skipped)
             if start == 0 and skipped == 0:
                 # By another layer of the same settings: the run's own must not draw for a picture.
-                self.board.mixed(next(iter(feed)), self._mixing())
+                shown = device_features.painted(self.tagger.front, next(iter(feed)))
+                self.board.mixed(shown, self._mixing())
             self.tagger.fit(
                 feed,
                 initial_epoch=start,

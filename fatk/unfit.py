@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fatk import folders
+from fatk import device_features, folders
 from fatk.feeds import Feeds
 from pipelines.reading import Examples
 
@@ -95,7 +95,9 @@ def _draw(feeds: Feeds, epoch: int, batch: int, **augment: object) -> Batch:
     numbered.config = replace(feeds.config, augment=replace(feeds.config.augment, **augment))  # type: ignore[arg-type]
     numbered.train = _numbered(feeds.train)
     numbered.noisy = _numbered(feeds.noisy) if feeds.noisy is not None else None
-    return {name: value.numpy() for name, value in next(iter(numbered.training(epoch, batch))).items()}
+    drawn = next(iter(numbered.training(epoch, batch)))
+    shown = device_features.painted(device_features.build(feeds.config), drawn)
+    return {name: np.asarray(value) for name, value in shown.items()}
 
 
 def _numbered(examples: Examples) -> Examples:

@@ -31,6 +31,7 @@ class Tagger(keras.Model):
     columns, channels): a clip's score is the mean probability over its crops, and lwlrap counts every clip
     once. Clips with no label are padding: they weigh nothing in loss and metric.
 
+    `front` makes images on the device of the dicts that a training batch may bring in their place.
     `loss`: (target, logits) -> (batch,), `losses.binary_crossentropy` where None. `ema`: momentum of a running
     mean of the weights, which then validates and is kept; 0 for none.
     """
@@ -41,9 +42,11 @@ class Tagger(keras.Model):
         mixing: keras.layers.Layer | None = None,
         loss=None,
         ema: float = 0.0,
+        front: keras.layers.Layer | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.front = front
         self.network = network
         self.mixing = mixing
         self.each_loss = loss or losses.binary_crossentropy
@@ -66,6 +69,8 @@ class Tagger(keras.Model):
 
     def call(self, inputs, training=False):
         """{"image", "target", ...} -> {"logits", "target", ...}: the target as mixed."""
+        if self.front is not None:
+            inputs = {key: self.front(x) if isinstance(x, dict) else x for key, x in inputs.items()}
         if training:
             return self._train(dict(inputs))
         image, crops = inputs["image"], 1

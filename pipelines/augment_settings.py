@@ -129,6 +129,15 @@ class AugmentSettings:
         return self.mix > 0 or self.has_effects
 
     @property
+    def keeps_on_host(self) -> tuple[str, ...]:
+        """Keys whose values an accelerator that makes the images cannot heed.
+
+        It cuts sound as it was recorded, for a changed one has other extremes, in one size, for shapes are known.
+        """
+        sizes = [name for name in ("crop_columns", "crop_bands") if getattr(self, name) != (1, 1)]
+        return (*sizes, *(name for name in ("mix", *EFFECTS) if getattr(self, name) > 0))
+
+    @property
     def has_effects(self) -> bool:
         """Whether any effect on the waveform is on."""
         return any(getattr(self, name) > 0 for name in EFFECTS)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from pipelines import augment, crops, cuts, ops, records, sound_effects, sound_mixing
+from pipelines import augment, crops, cuts, ops, records, sound_effects, sound_mixing, unpainted
 from pipelines.augment_settings import AugmentSettings
 from pipelines.chance import happens
 from pipelines.domain import Transfer, whole_image
@@ -50,6 +50,20 @@ def cut_sound(
 ) -> Tensor:
     """-> (cuts.samples_for(columns),) float32: what `cuts.part` makes the columns from `start` on of.
 
+    The arguments are those of `cut_pcm`.
+    """
+    return records.to_float(cut_pcm(read, samples, start, columns, features))
+
+
+def cut_pcm(
+    read: Callable[[Tensor, Tensor], Tensor],
+    samples: Tensor,
+    start: Tensor,
+    columns: Tensor,
+    features: FeatureSettings,
+) -> Tensor:
+    """-> (cuts.samples_for(columns),) int16: the sound that the columns from `start` on are made of.
+
     `read` gives the int16 samples from one to another of the clip's `samples`.
     """
     padded = cuts.padded_samples(ops, samples, features)
@@ -64,7 +78,7 @@ def cut_sound(
     sound = tf.pad(read(*own), [[own[0] - (first - offset), tf.maximum(end - offset - own[1], 0)]])
     sound = tf.pad(sound[: end - first], [mirrored], "REFLECT")
     sound = tf.pad(sound, [[0, length - tf.shape(sound)[0]]])
-    return records.to_float(tf.ensure_shape(sound, [length if isinstance(length, int) else None]))
+    return tf.ensure_shape(sound, [length if isinstance(length, int) else None])
 
 
 class Makers:
@@ -115,6 +129,30 @@ class Makers:
     def _read(self, clip: Clip) -> tuple[Tensor, sound_mixing.Labels]:
         row, encoded = clip
         return records.to_float(self._stored.sound(encoded, self._features.rate)), self._labels(row)
+
+    def make_unpainted(
+        self, drawn: Drawn, seeds: Sequence[Tensor]
+    ) -> tuple[unpainted.View, sound_mixing.Labels]:
+        """As `make`, but of each view what an accelerator makes it of."""
+        row, encoded = drawn["clip"]
+        samples, read = self._stored.cuttable(encoded, self._features.rate)
+        assert self._known is not None, "only clips of which all is known are cut"
+        known = cuts.Known(*(values[row] for values in self._known))
+        transfer = self._examples.transfer
+        moves = None if transfer is None else transfer.moves(ops, known.envelope, row)
+        views = [
+            unpainted.view(
+                lambda place: cut_pcm(read, samples, place.start, place.columns, self._features),
+                samples,
+                known,
+                moves,
+                self._features,
+                self._augmentation,
+                seed,
+            )
+            for seed in seeds
+        ]
+        return tf.nest.map_structure(lambda *own: tf.stack(own), *views), self._labels(row)
 
     def _of_parts(self, clip: Clip, seeds: Sequence[Tensor]) -> tuple[Tensor, sound_mixing.Labels]:
         """Views of a clip as it was recorded: of parts of its sound."""

@@ -1,6 +1,6 @@
 """Cutting what the network sees out of a clip's image: deterministic cores, and shells that draw."""
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
@@ -31,6 +31,13 @@ def crop(image: tf.Tensor, start: tf.Tensor, columns: int, shift: tf.Tensor = 0)
     """
     cut = _cut(image, start, columns, shift)
     return tf.ensure_shape(cut, (image.shape[0], columns, image.shape[2]))
+
+
+def shifted(ops: Any, image: Any, shift: Any) -> Any:
+    """(bands, columns, channels) -> the same, rows moved up by `shift` as `crop` does it, with no new shapes."""
+    places = ops.arange(image.shape[0]) - shift
+    moved = ops.take(image, ops.maximum(places, 0), axis=0)
+    return ops.where(ops.reshape(places >= 0, (-1, 1, 1)), moved, ops.zeros_like(moved))
 
 
 def resized(image: tf.Tensor, bands: int, columns: int) -> tf.Tensor:

@@ -31,6 +31,23 @@ class Known(NamedTuple):
     envelope: Tensor  # (bands,) float32: mean amplitude, where envelopes are transferred; else (0,)
 
 
+class Spots(NamedTuple):
+    """Where a part's pixels come from, among the frames that its sound gives: whole numbers alone.
+
+    They are found on the host, whose whole numbers have 64 bits where they need them. Frames are numbered
+    from the first one of the sound.
+    """
+
+    phase: Tensor  # (frames,) int32: the frame whose phase each frame has
+    slope: Tensor  # (frames,) int32: the slope, of those that `features.slopes` gives, that each frame has
+    before: Tensor  # (columns,) int32: the frame that a column shows; -1: none, it is 0
+    after: Tensor  # (columns,) int32: the frame that this is mixed with, where images are resized; else (0,)
+    share: Tensor  # (columns,) int32: weight of that, as of `formats.sources`; else (0,)
+    width: Tensor  # () int32: columns of the whole image
+    own: Tensor  # () int32: columns of it that are the clip's own
+    start: Tensor  # () int32: the column that is the part's first
+
+
 def know(
     ops: Ops, audio: Tensor, settings: FeatureSettings, background: DomainSettings, envelope: bool = False
 ) -> Known:
@@ -103,6 +120,46 @@ def samples_for(columns: Tensor, settings: FeatureSettings) -> Tensor:
     return (frames_for(columns, settings) - 1) * settings.hop + settings.n_fft
 
 
+def spots(ops: Ops, samples: Tensor, start: Tensor, columns: Tensor, settings: FeatureSettings) -> Spots:
+    """Samples of a padded clip -> where the columns from `start` on come from.
+
+    Whatever lies outside of the clip's image is 0, zeros that are not its own.
+    """
+    frames, width, wide = _widths(ops, samples, settings)
+    first = first_frame(ops, samples, start, columns, settings)
+    count = frames_for(columns, settings)
+    numbers = first + ops.arange(count)
+    wanted = start + ops.arange(columns)
+    inside = (wanted >= 0) & (wanted < width)
+    places = ops.minimum(ops.maximum(wanted, 0), width - 1)
+
+    def within(frame: Tensor, last: Tensor) -> Tensor:
+        """(n,) frames of the clip -> the nearest that are at hand."""
+        return ops.minimum(ops.maximum(frame - first, 0), last)
+
+    def shown(frame: Tensor) -> Tensor:
+        """(columns,) frames of the clip -> those at hand; -1 past the clip's end and outside of its image."""
+        return ops.where(inside & (frame < frames), within(frame, count - 1), -1)
+
+    own, nothing = frames, places[:0]
+    before, after, share = places, nothing, nothing
+    if formats.resizes(settings):
+        before, share = formats.sources(ops, places, width, wide)
+        after = shown(ops.minimum(before + 1, wide - 1))
+        own = ops.minimum(formats.own_columns(frames, settings), width)
+    sloped = features.sloped(ops, numbers, frames) - features.REACH
+    return Spots(
+        within(features.settled(ops, numbers, samples, settings.hop), count - 1),
+        within(sloped, count - 1 - 2 * features.REACH),
+        shown(before),
+        after,
+        share,
+        width,
+        own,
+        start,
+    )
+
+
 def part(
     ops: Ops,
     sound: Tensor,
@@ -115,44 +172,44 @@ def part(
 ) -> formats.Picture:
     """(samples_for(columns),) of the reflected clip -> the picture of `columns` columns from `start` on.
 
-    `samples` of the padded clip. Whatever lies outside of the clip's image is 0, zeros that are not its own.
+    `samples` of the padded clip.
     """
-    frames, width, wide = _widths(ops, samples, settings)
-    first = first_frame(ops, samples, start, columns, settings)
-    made = _maps(ops, sound, samples, first, known, settings, background)
+    return painted(ops, sound, spots(ops, samples, start, columns, settings), known, settings, background)
+
+
+def painted(
+    ops: Ops,
+    sound: Tensor,
+    found: Spots,
+    known: Known,
+    settings: FeatureSettings,
+    background: DomainSettings,
+) -> formats.Picture:
+    """(samples,) float32 of a part and where its columns come from -> its picture."""
+    made = _maps(ops, sound, found, known, settings, background)
     scales = formats.Scales(known.low, known.high)
     image = formats.stacked(ops, made, scales, settings)  # (frames at hand, bands, channels)
-    numbers = start + ops.arange(columns)
-    inside = ops.reshape((numbers >= 0) & (numbers < width), (-1, 1, 1))
-    places = ops.minimum(ops.maximum(numbers, 0), width - 1)
-    own = frames
 
     def at(frame: Tensor) -> Tensor:
-        """(columns,) frames of the clip -> (columns, bands, channels): theirs, 0 past the clip's end."""
-        here = ops.minimum(ops.maximum(frame - first, 0), ops.shape(image)[0] - 1)
-        pixels = ops.take(image, here, axis=0)
-        return ops.where(ops.reshape(frame < frames, (-1, 1, 1)), pixels, ops.zeros_like(pixels))
+        """(columns,) frames at hand -> (columns, bands, channels): theirs, 0 where there is none."""
+        pixels = ops.take(image, ops.maximum(frame, 0), axis=0)
+        return ops.where(ops.reshape(frame >= 0, (-1, 1, 1)), pixels, ops.zeros_like(pixels))
 
+    columns = at(found.before)
     if formats.resizes(settings):
-        left, share = formats.sources(ops, places, width, wide)
-        after = at(ops.minimum(left + 1, wide - 1))
-        made_columns = formats.mixed(ops, at(left), after, ops.reshape(share, (-1, 1, 1)), width)
-        own = ops.minimum(formats.own_columns(frames, settings), width)
-    else:
-        made_columns = at(places)
-    image = ops.where(inside, made_columns, ops.zeros_like(made_columns))
-    image = ops.transpose(image, (1, 0, 2))
+        share = ops.reshape(found.share, (-1, 1, 1))
+        columns = formats.mixed(ops, columns, at(found.after), share, found.width)
+    image = ops.transpose(columns, (1, 0, 2))
     if background.background == "global":
         image = domain.clear_under(ops, image, known.means, formats.CHANNELS[settings.format])
     envelope = known.envelope if known.envelope.shape[-1] != 0 else None
-    return formats.Picture(image, formats.delta_zero(ops, scales, settings), own, start, envelope)
+    return formats.Picture(image, formats.delta_zero(ops, scales, settings), found.own, found.start, envelope)
 
 
 def _maps(
     ops: Ops,
     sound: Tensor,
-    samples: Tensor,
-    first: Tensor,
+    found: Spots,
     known: Known,
     settings: FeatureSettings,
     background: DomainSettings,
@@ -163,20 +220,11 @@ def _maps(
     if background.background == "stationary":
         power = domain.subtract_steady(ops, power, known.steady[None])
     level = features.decibels(ops, power, known.high[0])  # the first letter is A in every format
-    count = ops.shape(level)[0]
-    numbers = first + ops.arange(count)
-
-    def moved(values: Tensor, places: Tensor) -> Tensor:
-        last = ops.shape(values)[0] - 1
-        return ops.take(values, ops.minimum(ops.maximum(places, 0), last), axis=0)
-
     made = {"A": level}
     if phase is not None:
-        made["P"] = moved(phase, features.settled(ops, numbers, samples, settings.hop) - first)
+        made["P"] = ops.take(phase, found.phase, axis=0)
     if "D" in letters:
-        frames = 1 + samples // settings.hop
-        places = features.sloped(ops, numbers, frames) - features.REACH - first
-        made["D"] = moved(features.slopes(ops, level), places)
+        made["D"] = ops.take(features.slopes(ops, level), found.slope, axis=0)
     if "X" in letters:
         made["X"] = level * made["P"]
     # Frames past the clip's end, and an accelerator's rounding, may go over its extremes.

@@ -48,7 +48,13 @@ def training(
     one as if its earlier batches had been drawn. The last clips of an epoch that fill no batch are left out of
     it: every shape that is new would compile anew. With `views` an image is
     (batch, views, bands, columns, 3): a clip with so many draws of everything but what is mixed into it.
+    With `features.where` = "device", "image" is what `unpainted.painted` makes it of, a batch of each part.
     """
+    on_device = features.where == "device"
+    if on_device and (examples.known is None or augmentation.keeps_on_host):
+        raise ValueError(
+            "`features.where` = 'device' needs the extremes of every clip, and crops of one size of its own sound."
+        )
     steps = steps_per_epoch(examples, feed.batch)
     seed = tf.constant([feed.seed, feed.seed ^ 0x5EED], tf.int32)
     stored = records.stored(examples.shards)
@@ -88,17 +94,18 @@ def training(
     def make(own: tf.Tensor, position: tf.Tensor, drawn: clips.Drawn) -> dict[str, tf.Tensor]:
         seed = tf.random.fold_in(tf.random.fold_in(own, _PIXELS), tf.cast(position, tf.int32))
         seeds = [tf.random.fold_in(seed, number) for number in range(views)] if views else [seed]
-        images, labels = makers.make(drawn, seed, seeds)
-        return {"image": images if views else images[0]} | labels
+        made, labels = makers.make_unpainted(drawn, seeds) if on_device else makers.make(drawn, seed, seeds)
+        return {"image": made if views else tf.nest.map_structure(lambda own: own[0], made)} | labels
 
     epochs = tf.data.Dataset.range(first_epoch, tf.int32.max, output_type=tf.int32)
-    return (
+    batches = (
         epochs.flat_map(epoch_clips)
         .map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(feed.batch, drop_remainder=True)
-        .map(lambda batch: batch | {"image": to_unit(batch["image"])})
-        .prefetch(tf.data.AUTOTUNE)
     )
+    if not on_device:
+        batches = batches.map(lambda batch: batch | {"image": to_unit(batch["image"])})
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation(

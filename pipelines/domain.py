@@ -7,7 +7,7 @@ validation, test and serving need neither it nor its statistics.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -155,6 +155,19 @@ def remap(ops: Ops, picture: formats.Picture, gain: Tensor, shift: Tensor, lette
     return ops.stack(made, axis=-1)
 
 
+class Moves(NamedTuple):
+    """How a clip is taken to the curated domain: what `remap` does to it."""
+
+    moved: Tensor  # () bool: a curated clip stays
+    gain: Tensor  # (bands,) float32
+    shift: Tensor  # (bands,) float32, levels of 0..255
+
+
+def moved(ops: Ops, picture: formats.Picture, moves: Moves, letters: str) -> Tensor:
+    """-> (bands, frames, channels) uint8: a clip's image in the curated domain."""
+    return ops.where(moves.moved, remap(ops, picture, moves.gain, moves.shift, letters), picture.image)
+
+
 @dataclass(frozen=True, eq=False)
 class EnvelopeTransfer:
     """Takes a noisy clip's envelope to the mean of its classes' curated ones; rows are as in `Examples`."""
@@ -165,14 +178,17 @@ class EnvelopeTransfer:
 
     def __call__(self, ops: Ops, picture: formats.Picture, row: Tensor) -> Tensor:
         """The picture of the clip of a row -> (bands, frames, channels) uint8; a curated clip's unchanged."""
-        share = ops.take(self.shares, row, axis=0)
-        destination = ops.sum(share[:, None] * self.envelopes, axis=0)
         source = picture.envelope
         if source is None:
             source, _ = moments(ops, picture, self.letters)
-        gain = destination / ops.maximum(source, 1.0)
-        moved = remap(ops, picture, gain, ops.zeros_like(gain), self.letters)
-        return ops.where(ops.sum(share, axis=0) > 0, moved, picture.image)
+        return moved(ops, picture, self.moves(ops, source, row), self.letters)
+
+    def moves(self, ops: Ops, envelope: Tensor, row: Tensor) -> Moves:
+        """(bands,) mean amplitude of the clip of a row -> what is done to it."""
+        share = ops.take(self.shares, row, axis=0)
+        destination = ops.sum(share[:, None] * self.envelopes, axis=0)
+        gain = destination / ops.maximum(envelope, 1.0)
+        return Moves(ops.sum(share, axis=0) > 0, gain, ops.zeros_like(gain))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +202,11 @@ class Normalisation:
 
     def __call__(self, ops: Ops, picture: formats.Picture, row: Tensor) -> Tensor:
         """The picture of the clip of a row -> (bands, frames, channels) uint8; a curated clip's unchanged."""
-        moved = remap(ops, picture, self.gain, self.shift, self.letters)
-        return ops.where(ops.take(self.noisy, row, axis=0), moved, picture.image)
+        return moved(ops, picture, self.moves(ops, None, row), self.letters)
+
+    def moves(self, ops: Ops, envelope: Tensor, row: Tensor) -> Moves:
+        """Row of a clip -> what is done to it, whatever its mean amplitude."""
+        return Moves(ops.take(self.noisy, row, axis=0), self.gain, self.shift)
 
 
 Transfer = EnvelopeTransfer | Normalisation

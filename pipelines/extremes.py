@@ -9,7 +9,6 @@ import json
 import os
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +68,7 @@ def fingerprint(
     """-> 16 hex digits of all that decides what is measured. Shards are named by what is in them."""
     decides = {
         "version": VERSION,
-        "features": asdict(features),
+        "features": features.measured,
         "background": settings.background,
         "envelope": envelope,
         "shards": sorted(Path(shard).name for shard in shards),

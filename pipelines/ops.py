@@ -9,13 +9,17 @@ from collections import abc
 
 import tensorflow as tf
 
+abs = tf.math.abs
 arctan2 = tf.math.atan2
 cast = tf.cast
 concatenate = tf.concat
+cos = tf.math.cos
+floor = tf.math.floor
 matmul = tf.linalg.matmul
 maximum = tf.math.maximum
 minimum = tf.math.minimum
 reshape = tf.reshape
+sin = tf.math.sin
 sort = tf.sort
 stack = tf.stack
 transpose = tf.transpose
@@ -30,6 +34,11 @@ def shape(x: tf.Tensor) -> tuple:
         return tuple(known)
     dynamic = tf.shape(x)
     return tuple(dynamic[axis] if size is None else size for axis, size in enumerate(known))
+
+
+def any(x: tf.Tensor, axis: int) -> tf.Tensor:
+    """Whether there is a True over `axis`."""
+    return tf.reduce_any(x, axis)
 
 
 def arange(stop: tf.Tensor) -> tf.Tensor:
@@ -95,7 +104,7 @@ def rfft(x: tf.Tensor, fft_length: int) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.math.real(spectrum), tf.math.imag(spectrum)
 
 
-def sum(x: tf.Tensor, axis: int, keepdims: bool = False) -> tf.Tensor:
+def sum(x: tf.Tensor, axis: int | tuple[int, ...], keepdims: bool = False) -> tf.Tensor:
     """Sum over `axis`."""
     return tf.reduce_sum(x, axis, keepdims)
 

@@ -5,7 +5,7 @@ A unit stands in every field's comment, derived sizes are properties, and a valu
 is read and refused before a framework is.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 Kind = Literal["csv", "folders", "fat2019", "fsd50k", "esc50", "esc10", "fsdnoisy18k", "demo"]
@@ -121,6 +121,8 @@ class FeatureSettings:
     stretch: Literal["resize", "hop"] = "resize"  # how D > 1 is fitted into `bands` columns
     fmin: float = 20.0  # Hz, lowest edge of the filterbank
     fmax: float | None = None  # Hz, highest edge of the filterbank; None: half of the rate
+    # Where training images are made: "device" sends the accelerator sound. Whole clips are the host's always.
+    where: Literal["host", "device"] = "host"
 
     def __post_init__(self) -> None:
         """Raise `ValueError` where values cannot be, or not together."""
@@ -136,6 +138,11 @@ class FeatureSettings:
                 f"20 samples a band is longer than reflection can pad. Received: {self.bands}."
             )
         problems.raise_any()
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What decides an image: every setting but where it is made."""
+        return {name: value for name, value in asdict(self).items() if name != "where"}
 
     @property
     def highest(self) -> float:

@@ -122,7 +122,7 @@ def fingerprint(examples: reading.Examples, features: FeatureSettings, settings:
     carried = _carried(examples)
     decides = {
         "version": VERSION,
-        "features": asdict(features),
+        "features": features.measured,
         "background": settings.background,
         "shards": sorted(Path(shard).name for shard in examples.shards),
         "classes": carried.shape[1],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform, binary_opening
 
-from pipelines import levels, masks, warps
+from pipelines import levels, masks, ops, warps
 
 Array = NDArray[Any]
 DRAWS = 400
@@ -47,7 +47,7 @@ def picture(rows: int, width: int, seed: int = 0) -> Array:
 
 def warped(image: Array, bands: float, columns: float, scale: float, degrees: float) -> Array:
     values = (tf.constant(value, tf.float32) for value in (bands, columns, scale, degrees))
-    return warps.warp(tf.constant(image), *values).numpy()
+    return warps.warp(ops, tf.constant(image), *values).numpy()
 
 
 @pytest.mark.parametrize(("bands", "columns"), [(0, 0), (3, 0), (0, -5), (-4, 6)])
@@ -142,7 +142,7 @@ def test_brightness_and_contrast_by_their_formula(brightness: float, contrast: f
     scaled = (1 + contrast) * image.astype(np.float64)
     expected = np.clip(scaled + brightness * scaled.mean(), 0, 255)
     made = levels.brightness_contrast(
-        tf.constant(image), tf.constant(brightness, tf.float32), tf.constant(contrast, tf.float32)
+        ops, tf.constant(image), tf.constant(brightness, tf.float32), tf.constant(contrast, tf.float32)
     ).numpy()
     assert made.dtype == np.uint8
     differing = made != np.floor(expected)
@@ -152,9 +152,9 @@ def test_brightness_and_contrast_by_their_formula(brightness: float, contrast: f
 
 def test_worked_by_hand() -> None:
     image = np.array([[[0, 100, 200]]], np.uint8)  # mean 100
-    up = levels.brightness_contrast(tf.constant(image), tf.constant(0.1), tf.constant(0.5)).numpy()
+    up = levels.brightness_contrast(ops, tf.constant(image), tf.constant(0.1), tf.constant(0.5)).numpy()
     np.testing.assert_array_equal(up, [[[15, 165, 255]]])  # x 1.5, plus a tenth of the mean 150; saturated
-    down = levels.brightness_contrast(tf.constant(image), tf.constant(-0.5), tf.constant(0.0)).numpy()
+    down = levels.brightness_contrast(ops, tf.constant(image), tf.constant(-0.5), tf.constant(0.0)).numpy()
     np.testing.assert_array_equal(down, [[[0, 50, 150]]])
 
 
@@ -200,7 +200,7 @@ def test_holes_are_squares_round_their_centres(holes: list[tuple[int, int]], sid
         top, left = row - side // 2, column - side // 2
         expected[max(top, 0) : top + side, max(left, 0) : left + side] = 0
     rows, columns = np.int32(holes).T
-    made = masks.cutout(tf.constant(image), tf.constant(rows), tf.constant(columns), side)
+    made = masks.cutout(ops, tf.constant(image), tf.constant(rows), tf.constant(columns), side)
     assert made.dtype == tf.uint8
     np.testing.assert_array_equal(made.numpy(), expected)
 
@@ -238,7 +238,9 @@ def test_a_small_image_has_holes_of_one_pixel() -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 def test_stripes_are_zeros_where_they_were_put(axis: int) -> None:
     image = np.maximum(picture(12, 15), 1)
-    made = masks.stripes(tf.constant(image), tf.constant([2, 3, 9]), tf.constant([3, 2, 0]), axis).numpy()
+    made = masks.stripes(
+        ops, tf.constant(image), tf.constant([2, 3, 9]), tf.constant([3, 2, 0]), axis
+    ).numpy()
     expected = image.copy()
     (expected if axis == 0 else expected.swapaxes(0, 1))[2:5] = 0
     np.testing.assert_array_equal(made, expected)

@@ -22,6 +22,8 @@ WHOLE = np.arange(24).reshape(2, 3, 4).astype(np.int32)
 # word -> calls of it, each with the namespace as first argument; arrays come after.
 Call = tuple[Callable[..., Any], tuple[np.ndarray, ...]]
 CALLS: dict[str, list[Call]] = {
+    "abs": [(lambda o, x: o.abs(x), (X,))],
+    "any": [(lambda o, x: o.any(x > 1, axis=0), (X,)), (lambda o, x: o.any(x > 1, axis=-1), (X,))],
     "arange": [(lambda o: o.arange(7), ()), (lambda o: o.arange(0), ())],
     "arctan2": [
         (lambda o, y, x: o.arctan2(y, x), (Y, X)),
@@ -37,6 +39,8 @@ CALLS: dict[str, list[Call]] = {
         (lambda o, x, y: o.concatenate([x, y], axis=-1), (X, Y)),
         (lambda o, x, y: o.concatenate([x, y], axis=1), (X, Y)),
     ],
+    "cos": [(lambda o, x: o.cos(x), (X,))],
+    "floor": [(lambda o, x: o.floor(3 * x), (X,))],
     "log10": [
         (lambda o, x: o.log10(x), (POSITIVE,)),
         (lambda o, x: o.log10(x), (np.float32([1e-10, 1, 1e10]),)),
@@ -65,6 +69,7 @@ CALLS: dict[str, list[Call]] = {
         (lambda o, x: o.rfft(x, 320), (RANDOM.normal(size=(3, 320)),)),
     ],
     "shape": [(lambda o, x: o.shape(x), (X,)), (lambda o, x: o.shape(x)[-2], (X,))],
+    "sin": [(lambda o, x: o.sin(x), (X,))],
     "sort": [(lambda o, x: o.sort(x, axis=-1), (X,)), (lambda o, x: o.sort(x, axis=-2), (X,))],
     "stack": [
         (lambda o, x, y: o.stack([x, y], axis=-1), (X, Y)),
@@ -73,6 +78,7 @@ CALLS: dict[str, list[Call]] = {
     "sum": [
         (lambda o, x: o.sum(x, axis=-2, keepdims=True), (X,)),
         (lambda o, x: o.sum(x, axis=-1), (X,)),
+        (lambda o, x: o.sum(x, axis=(0, 1, 2)), (WHOLE,)),
     ],
     "take": [
         (lambda o, x: o.take(x, np.int32([4, 0, 0, 2]), axis=-2), (X,)),
