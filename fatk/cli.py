@@ -88,21 +88,23 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
     """A bar with count, rate and time left; yields what moves it on by one. Safe to call from threads."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich import progress as bars
+    from rich.text import Text
+
+    class Speed(bars.ProgressColumn):
+        """Asked when the bar is drawn, not at every step: rich looks at a thousand steps for it."""
+
+        def render(self, task: bars.Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.0f} {unit}/s" if speed else "")
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        Speed(),
+        bars.TimeRemainingColumn(),
     )
-    with Progress(*columns) as bar:
-        task = bar.add_task(title, total=total, rate="")
-
-        def advance() -> None:
-            bar.advance(task)
-            speed = bar.tasks[task].finished_speed or bar.tasks[task].speed
-            bar.update(task, rate=f"{speed:.0f} {unit}/s" if speed else "")
-
-        yield advance
+    with bars.Progress(*columns) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda: bar.advance(task)

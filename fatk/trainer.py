@@ -164,15 +164,13 @@ class Trainer:
             return networks.layer_groups(self.network, 1)
 
     def _build(self) -> None:
-        """Make every variable, so that a checkpoint finds its place."""
-        shape = self.config.features.shape
-        self.tagger(
-            {
-                "image": np.zeros((2, *shape), np.float32),
-                "target": np.zeros((2, len(self.prepared.classes)), np.float32),
-            },
-            training=False,
-        )
+        """Make every variable, so that a checkpoint finds its place.
+
+        The tagger is not called for it: outside of a step every operation would be compiled by itself.
+        """
+        self.tagger.build({"image": (None, *self.config.features.shape)})
+        if self.tagger.mixing is not None:
+            self.tagger.mixing.build(None)  # or each `fit` would trace the whole model once more for it
         self.tagger.optimizer.build(self.tagger.trainable_variables)
 
     def _stages(self, keeper: Keeper, bar: Bar, arrays: list[np.ndarray] | None) -> None:

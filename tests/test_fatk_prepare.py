@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +12,10 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from fatk import audio, prepare
+from fatk import audio, prepare, shards
 from fatk.config import Config, load_config
 from pipelines import records
-from pipelines.sources import DataError
+from pipelines.sources import DataError, read_source
 
 RATE = 16000
 
@@ -74,13 +77,13 @@ def made(tmp_path: Path) -> Set:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fatk.shards.CLIPS_PER_SHARD", 4)
+    monkeypatch.setattr(shards, "CLIPS_PER_SHARD", 4)
 
 
 def stored(prepared: prepare.Prepared) -> dict[str, np.ndarray]:
     """Key -> (samples,) int16, as training reads it."""
-    shards = [shard for pool in prepared.shards.values() for shard in pool]
-    dataset = tf.data.TFRecordDataset(shards).map(records.parse)
+    paths = [path for pool in prepared.shards.values() for path in pool]
+    dataset = tf.data.TFRecordDataset(paths).map(records.parse)
     return {key.decode(): pcm for key, pcm in dataset.as_numpy_iterator()}
 
 
@@ -320,6 +323,32 @@ def test_a_mended_file_is_taken_up(made: Set) -> None:
     assert prepared.manifest["left_out"] == []
 
 
+def test_the_length_of_a_large_set_is_told_by_some_of_its_clips(
+    made: Set, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.fill(30)
+    config = made.config()
+    planned = shards.plan(read_source(config.data).clips, RATE, made.folder)
+    assert shards.probe(planned) == pytest.approx(3.0)
+    monkeypatch.setattr(shards, "PROBED", 7)
+    opened = []
+    monkeypatch.setattr(audio, "seconds", lambda path: opened.append(path) or 0.1)
+    assert shards.probe(planned) == pytest.approx(3.0)
+    assert 7 <= len(set(opened)) == len(opened) < 14
+    assert shards.probe([]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no process is bound to a core here")
+def test_a_process_bound_to_one_core_counts_one() -> None:
+    before = os.sched_getaffinity(0)
+    assert shards.cores() == len(before)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert shards.cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 # What is not done twice
 
 
@@ -443,3 +472,21 @@ def test_the_command_prints_the_splits(made: Set, capsys: pytest.CaptureFixture)
     told = capsys.readouterr().out
     for word in ("12 clips", "train", "valid", "10", "fingerprint"):
         assert word in told
+
+
+def test_preparing_alone_loads_no_network_library(made: Set) -> None:
+    made.fill(6)
+    made.config()
+    code = (
+        "import sys; from fatk import prepare; prepare.main(sys.argv[1:]); "
+        "print('loaded:', *sorted({'jax', 'keras', 'tensorflow'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--config", str(made.folder / "set.toml")],
+        cwd=Path(__file__).resolve().parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded: tensorflow"
