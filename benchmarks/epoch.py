@@ -1,0 +1,104 @@
+"""What the feed costs: training on crops of whole clips against the same steps on one batch that stays.
+
+    python -m benchmarks.epoch [--json FILE] [--steps N]
+
+SpecgramNet on images of one second, made and augmented by tf.data out of clips of 1, 5 and 10 seconds while it
+trains: on a CPU they share the cores. On a GPU the features are also made there (`features.where = "device"`).
+Ratios are of images a second, so 1 is a feed that costs nothing.
+"""
+
+import argparse
+import itertools
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where it is run as a file
+os.environ["KERAS_BACKEND"] = "jax"
+
+from fatk import runtime
+
+runtime.quiet_tensorflow()  # before anything else imports TensorFlow
+
+import jax
+import keras
+
+from benchmarks.crops import make_set
+from benchmarks.timing import Row, medians, report
+from models import networks, schedules
+from models.settings import NetworkSettings
+from models.tagger import Tagger
+from pipelines import datasets, extremes
+from pipelines.augment_settings import AugmentSettings
+from pipelines.domain_settings import UNCHANGED
+from pipelines.settings import FeatureSettings, FeedSettings
+
+CLASSES, LENGTHS = 80, (1, 5, 10)  # s, of the clips
+CPU_GOAL, GPU_GOAL = 0.95, 0.90
+
+
+def steps_on(tagger, feed, steps):
+    """-> a call that gives the seconds of some steps, once the first batch is there and the feed runs."""
+
+    def trained():
+        batches = iter(feed())
+        first = next(batches)
+        began = time.perf_counter()
+        tagger.fit(itertools.chain([first], batches), steps_per_epoch=steps, shuffle=False, verbose=0)
+        return time.perf_counter() - began
+
+    return trained
+
+
+def main():
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--json", metavar="FILE", help="write the rows as a list of objects")
+    parser.add_argument("--seconds", type=float, default=12.0, help="measured for each feed")
+    parser.add_argument("--steps", type=int, help="in a round; otherwise 3, and 60 on a GPU")
+    asked = parser.parse_args()
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):  # where the commands keep theirs
+        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "fatk" / "jax"))
+    on_gpu = jax.default_backend() == "gpu"
+    batch, steps = (128, asked.steps or 60) if on_gpu else (32, asked.steps or 3)
+    precision = "bfloat16" if on_gpu else "float32"
+
+    def tagger_of(features):
+        network = networks.build(NetworkSettings(precision=precision), features.shape, CLASSES)
+        made = Tagger(network)
+        made.compile(schedules.optimizer("constant", 1e-3, 1, 1e-2, 0.99), loss=None)
+        return made
+
+    features = FeatureSettings()
+    tagger = tagger_of(features)
+    contestants = {}
+    with tempfile.TemporaryDirectory() as name:
+        for length in LENGTHS:
+            folder = Path(name) / f"{length}s"
+            examples = make_set(folder, max(batch, 160), length, features.rate, CLASSES)
+            examples = replace(examples, known=extremes.kept(examples, features, UNCHANGED, folder))
+
+            def feed(examples=examples):
+                made = datasets.training(examples, features, AugmentSettings(), FeedSettings(batch=batch))
+                return made.as_numpy_iterator()
+
+            if not contestants:
+                fixed = {key: keras.ops.convert_to_tensor(value) for key, value in next(feed()).items()}
+                contestants["one batch"] = steps_on(tagger, partial(itertools.repeat, fixed), steps)
+            contestants[f"{length} s"] = steps_on(tagger, feed, steps)
+        took = medians(contestants, asked.seconds, least=3)
+    rates = ", ".join(f"{name} {batch * steps / own:.1f}" for name, own in took.items())
+    print(f"specgram, {precision}, batch {batch}, images a second: {rates}", flush=True)
+    goal = GPU_GOAL if on_gpu else CPU_GOAL
+    rows = [
+        Row(f"1 s crops of {length} s clips", "one batch", took["one batch"] / took[f"{length} s"], goal)
+        for length in LENGTHS
+    ]
+    report(rows, asked.json)
+
+
+if __name__ == "__main__":
+    main()
