@@ -1,8 +1,8 @@
 """Training images that the accelerator makes: what it is sent of each, and what it makes of that.
 
 The host decides and draws, from the seeds by which it would make the image itself; floats of the size of an
-image are the accelerator's. So both make the same image, but for roundings, and a part of it is sent as the
-16-bit sound that it needs: less than its pixels would be.
+image are the accelerator's. So both make the same image, but for roundings. An image of a second is sent as
+16-bit sound of a third of the bytes that its pixels have as floats.
 """
 
 from collections.abc import Callable
