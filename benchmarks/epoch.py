@@ -1,9 +1,10 @@
 """What the feed costs: training on crops of whole clips against the same steps on one batch that stays.
 
-    python -m benchmarks.epoch [--json FILE] [--steps N]
+    python -m benchmarks.epoch [--json FILE] [--steps N] [--device]
 
 SpecgramNet on images of one second, made and augmented by tf.data out of clips of 1, 5 and 10 seconds while it
-trains: on a CPU they share the cores. On a GPU the features are also made there (`features.where = "device"`).
+trains: on a CPU they share the cores. On a GPU, or with --device, also with the features made where the network
+is (`features.where = "device"`).
 Ratios are of images a second, so 1 is a feed that costs nothing.
 """
 
@@ -29,6 +30,7 @@ import keras
 
 from benchmarks.crops import make_set
 from benchmarks.timing import Row, medians, report
+from fatk import device_features
 from models import networks, schedules
 from models.settings import NetworkSettings
 from models.tagger import Tagger
@@ -38,6 +40,7 @@ from pipelines.domain_settings import UNCHANGED
 from pipelines.settings import FeatureSettings, FeedSettings
 
 CLASSES, LENGTHS = 80, (1, 5, 10)  # s, of the clips
+FIXED = "one batch"
 CPU_GOAL, GPU_GOAL = 0.95, 0.90
 
 
@@ -59,6 +62,7 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="write the rows as a list of objects")
     parser.add_argument("--seconds", type=float, default=12.0, help="measured for each feed")
     parser.add_argument("--steps", type=int, help="in a round; otherwise 3, and 60 on a GPU")
+    parser.add_argument("--device", action="store_true", help="on a CPU too: features where the network is")
     asked = parser.parse_args()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):  # where the commands keep theirs
         jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "fatk" / "jax"))
@@ -68,34 +72,38 @@ def main():
 
     def tagger_of(features):
         network = networks.build(NetworkSettings(precision=precision), features.shape, CLASSES)
-        made = Tagger(network)
+        front = device_features.DeviceFeatures(features) if features.where == "device" else None
+        made = Tagger(network, front=front)
         made.compile(schedules.optimizer("constant", 1e-3, 1, 1e-2, 0.99), loss=None)
         return made
 
-    features = FeatureSettings()
-    tagger = tagger_of(features)
+    def feed_of(examples, features):
+        made = datasets.training(examples, features, AugmentSettings(), FeedSettings(batch=batch))
+        return made.as_numpy_iterator()
+
+    ways = ("host", "device") if on_gpu or asked.device else ("host",)
     contestants = {}
     with tempfile.TemporaryDirectory() as name:
-        for length in LENGTHS:
-            folder = Path(name) / f"{length}s"
-            examples = make_set(folder, max(batch, 160), length, features.rate, CLASSES)
-            examples = replace(examples, known=extremes.kept(examples, features, UNCHANGED, folder))
-
-            def feed(examples=examples):
-                made = datasets.training(examples, features, AugmentSettings(), FeedSettings(batch=batch))
-                return made.as_numpy_iterator()
-
-            if not contestants:
-                fixed = {key: keras.ops.convert_to_tensor(value) for key, value in next(feed()).items()}
-                contestants["one batch"] = steps_on(tagger, partial(itertools.repeat, fixed), steps)
-            contestants[f"{length} s"] = steps_on(tagger, feed, steps)
+        for where in ways:
+            features = FeatureSettings(where=where)
+            tagger = tagger_of(features)
+            for length in LENGTHS:
+                folder = Path(name) / f"{where}-{length}s"
+                examples = make_set(folder, max(batch, 160), length, features.rate, CLASSES)
+                known = extremes.kept(examples, features, UNCHANGED, folder)
+                feed = partial(feed_of, replace(examples, known=known), features)
+                if not contestants:
+                    fixed = {key: keras.ops.convert_to_tensor(value) for key, value in next(feed()).items()}
+                    contestants[FIXED] = steps_on(tagger, partial(itertools.repeat, fixed), steps)
+                contestants[f"{length} s clips, {where}"] = steps_on(tagger, feed, steps)
         took = medians(contestants, asked.seconds, least=3)
     rates = ", ".join(f"{name} {batch * steps / own:.1f}" for name, own in took.items())
     print(f"specgram, {precision}, batch {batch}, images a second: {rates}", flush=True)
     goal = GPU_GOAL if on_gpu else CPU_GOAL
     rows = [
-        Row(f"1 s crops of {length} s clips", "one batch", took["one batch"] / took[f"{length} s"], goal)
-        for length in LENGTHS
+        Row(f"1 s crops of {case}", FIXED, took[FIXED] / own, goal)
+        for case, own in took.items()
+        if case != FIXED
     ]
     report(rows, asked.json)
 
