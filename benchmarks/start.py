@@ -23,7 +23,7 @@ from benchmarks.timing import Row, arguments, medians, report
 
 DEMO = ROOT / "fatk" / "configs" / "demo.toml"
 HELP, REFUSAL, STEP = 0.3, 0.5, 20.0  # seconds
-WARM = 3  # runs
+WARM = 2  # runs
 PYTHON = (sys.executable,)
 
 # What follows `python -c`: training as it is, but that it ends with its first step, whose loss has arrived.

@@ -51,21 +51,25 @@ def full_scale(subtype: str) -> float:
 
 
 def read_mono(path: Path) -> tuple[NDArray[np.float32], int, float]:
-    """-> ((samples,) float32, Hz, value of full scale in 16 bits). Channels are averaged.
+    """-> ((samples,) float32, Hz, the 16-bit value of 1.0 in it). Channels are averaged.
 
-    Full scale is 32768 for integer codecs, which makes 16-bit files exact, and 32767 for those that decode to
-    float (Vorbis, MP3, float WAV): libsndfile's own convention. libsndfile is not asked for 16 bits itself,
-    because there it wraps values beyond full scale round, and reads float WAV as zeros.
+    That value is 32768 for integer codecs, and 32767 for those that decode to float (Vorbis, MP3, float WAV):
+    libsndfile's own convention. It is not asked for 16 bits itself, because there it wraps values beyond full
+    scale round, and reads float WAV as zeros; but of what is stored in 16 bits it need convert nothing, and
+    NumPy is several times faster at the rest.
     """
     with open_sound(path) as sound:
+        whole = sound.subtype == "PCM_16"
         try:
-            audio = sound.read(dtype="float32", always_2d=True)
+            audio = sound.read(dtype="int16" if whole else "float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise UnreadableError(f"decoding failed ({error})") from None
         rate, subtype = int(sound.samplerate), str(sound.subtype)
     if audio.shape[0] == 0:
         raise UnreadableError("decoding gave no samples")
     mono = audio[:, 0] if audio.shape[1] == 1 else audio.mean(axis=1, dtype=np.float32)
+    if whole:
+        return mono.astype(np.float32, copy=False), rate, 1.0
     if not (np.isfinite(mono.min()) and np.isfinite(mono.max())):  # one that is not a number is both
         raise UnreadableError("it holds values that are not numbers (NaN or infinite)")
     return mono, rate, full_scale(subtype)

@@ -1,6 +1,7 @@
 """One TOML file, and overrides, to checked settings; every problem is reported at once.
 
-Only pydantic and the standard library are imported, so a wrong file is refused within half a second.
+Only pydantic and the standard library are imported, and pydantic not before there is something to check: help
+is there within 0.3 seconds, and a wrong file is refused within half a second.
 """
 
 import json
@@ -10,12 +11,12 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, get_type_hints
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
 from fatk import mistakes
+from fatk.log_settings import LogSettings
 from models.settings import LossSettings, MixingSettings, NetworkSettings, StageSettings, TrainSettings
 from pipelines.augment_settings import AugmentSettings
 from pipelines.domain_settings import DomainSettings
@@ -27,6 +28,9 @@ from pipelines.settings import (
     RecordSettings,
 )
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 _SHARED = "../../../shared"  # how shipped configs name the folder of shared recordings; see FATK_SHARED
 _PATHS = (("data", "path"), ("data", "table"), ("data", "records"), ("data", "relabel"), ("train", "init"))
@@ -34,25 +38,6 @@ _PATHS = (("data", "path"), ("data", "table"), ("data", "records"), ("data", "re
 
 class ConfigError(ValueError):
     """Everything that is wrong with a configuration, a problem a line."""
-
-
-@dataclass(frozen=True)
-class LogSettings:
-    """What a run shows in TensorBoard."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
-    images: int = 8  # training images, before and after mixing
-    clips: int = 6  # validation clips with their sound, of the worst and of the best so many
-    every: int = 5  # epochs between values a class, first-layer filters and histograms
-    histograms: bool = True  # of each layer's weights
-
-    def __post_init__(self) -> None:
-        """Raise `ValueError` where a value cannot be."""
-        numbers = ("images", "clips", "every")
-        low = [f"`{name}` must be at least 1." for name in numbers if getattr(self, name) < 1]
-        if low:
-            raise ValueError("\n".join(low))
 
 
 @dataclass(frozen=True)
@@ -183,13 +168,23 @@ def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
             table[key] = _resolve(table[key], base)
 
 
+@cache
+def _checker() -> "TypeAdapter[Config]":
+    """What checks a whole experiment; making it takes a tenth of a second."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Config)
+
+
 def from_tree(tree: dict[str, Any]) -> Config:
     """Nested tables -> settings. Raises `ConfigError` with every problem, a line each."""
+    from pydantic import ValidationError
+
     problems = mistakes.unknown(tree, _keys())
     while True:
         try:
             # Through JSON: strictly checked Python input would have to be instances and tuples already.
-            config = TypeAdapter(Config).validate_json(json.dumps(tree, default=str))
+            config = _checker().validate_json(json.dumps(tree, default=str))
             break
         except ValidationError as error:
             problems += mistakes.refused(error)

@@ -4,9 +4,10 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 Keys = dict[str, tuple[str, ...]]  # name at the top -> keys of its section; none for a plain value
 
@@ -54,7 +55,7 @@ def unknown(tree: dict[str, Any], keys: Keys) -> list[str]:
     return lines
 
 
-def refused(error: ValidationError) -> Iterator[str]:
+def refused(error: "ValidationError") -> Iterator[str]:
     """pydantic's findings in our words, a line each with its dotted key."""
     for found in error.errors():
         key = ".".join(str(part) for part in found["loc"])
