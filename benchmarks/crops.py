@@ -35,7 +35,7 @@ from pipelines.settings import FeatureSettings, FeedSettings
 DRAW = "--draw"  # a process of our own, whose memory is asked
 BATCH, BATCHES = 32, 12
 SMALL, LARGE = 400, 24_785
-SMALL_RATE, CLASSES, DRAWN = 8000, 80, 60  # of the sets whose memory is compared
+SMALL_RATE, CLASSES, DRAWN = 4000, 80, 60  # of the sets whose memory is compared
 
 
 def make_set(folder, clips, seconds, rate, classes=10):
@@ -106,7 +106,7 @@ def rates(folder, seconds):
 
 def draw(folder, clips):
     """What the process does whose memory is asked: measures the set's extremes, then draws batches."""
-    features = FeatureSettings(rate=SMALL_RATE, bands=32)
+    features = FeatureSettings(rate=SMALL_RATE, bands=16)
     shards = sorted(str(path) for path in Path(folder).glob("*.tfrecord"))
     clips = int(clips)
     keys = tuple(f"curated/{n}.wav" for n in range(clips))

@@ -51,7 +51,8 @@ def steps_on(tagger, feed, steps):
         batches = iter(feed())
         first = next(batches)
         began = time.perf_counter()
-        tagger.fit(itertools.chain([first], batches), steps_per_epoch=steps, shuffle=False, verbose=0)
+        all_of_them = (batch for batch in itertools.chain([first], batches))  # Keras takes generators alone
+        tagger.fit(all_of_them, steps_per_epoch=steps, shuffle=False, verbose=0)
         return time.perf_counter() - began
 
     return trained

@@ -1,19 +1,24 @@
-"""Run every benchmark and write benchmarks/RESULTS.md with the machine described.
+"""Run every benchmark, or those that are named, and write benchmarks/RESULTS.md with the machine described.
 
-make bench
+    python -m benchmarks.run_all [NAME ...]
+
+Sections of benchmarks that are not run stay as they were.
 """
 
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import date
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NOT_BENCHMARKS = {"__init__", "timing", "reference", "run_all"}
+NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in NOT_BENCHMARKS)
 
 
 def processor():
@@ -25,34 +30,61 @@ def processor():
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def main():
-    parts = [
-        "# Benchmarks",
-        "",
-        f"Written by `make bench` on {date.today()}: {processor()}, {os.cpu_count()} cores, "
-        f"{platform.system()}, Python {platform.python_version()}. Ratios of medians within one run; above "
-        "the goal is good.",
-    ]
-    for script in sorted(HERE.glob("*.py")):
-        if script.stem in NOT_BENCHMARKS:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "rows.json"
-            done = subprocess.run(
-                [sys.executable, "-m", f"benchmarks.{script.stem}", "--json", str(out)],
-                cwd=HERE.parent,
-                check=False,
-            )
-            parts += ["", f"## {script.stem}", ""]
-            if done.returncode:
-                parts.append(f"failed with exit code {done.returncode}")
-                continue
-            parts += ["| case | peer | ratio | goal |", "|---|---|---|---|"]
-            parts += [
+def machine():
+    """What ran, in words."""
+    return (
+        f"{processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, "
+        f"on {date.today()}"
+    )
+
+
+def section(name):
+    """-> the lines of one benchmark, once it has run."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "rows.json"
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}", "--json", str(out)], cwd=HERE.parent, check=False
+        )
+        took = f"{time.monotonic() - began:.0f} s"
+        print(f"== {name}: {took}", flush=True)
+        if done.returncode:
+            return [f"failed with exit code {done.returncode}"]
+        return [
+            f"{machine()}, in {took}.",
+            "",
+            "| case | peer | ratio | goal |",
+            "|---|---|---|---|",
+            *(
                 f"| {row['case']} | {row['peer']} | {row['ratio']:.2f} | {row['goal']:.2f} |"
                 for row in json.loads(out.read_text())
-            ]
-    (HERE / "RESULTS.md").write_text("\n".join(parts) + "\n")
+            ),
+        ]
+
+
+def kept(path):
+    """-> {name: lines} of what was written before."""
+    parts = re.split(r"^## (\w+)\n", path.read_text(), flags=re.M)[1:] if path.exists() else []
+    return {name: text.strip().splitlines() for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def main():
+    asked = sys.argv[1:] or NAMES
+    if wrong := [name for name in asked if name not in NAMES]:
+        sys.exit(f"no benchmark {wrong[0]!r}; there are: {', '.join(NAMES)}")
+    path = HERE / "RESULTS.md"
+    sections = kept(path)
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`. Ratios of medians within one run; above the goal is good.",
+    ]
+    for name in asked:
+        sections[name] = section(name)
+    for name in NAMES:
+        if name in sections:
+            lines += ["", f"## {name}", "", *sections[name]]
+    path.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
