@@ -135,8 +135,14 @@ def encode(shard: Shard, rate: int, advance: Any, encoding: Encoding = "pcm16") 
     return report
 
 
-def encode_all(missing: list[Shard], rate: int, folder: Path, encoding: Encoding) -> None:
-    """Encode shards on all cores, with a bar; what is whole stays when it is cut off."""
+def encode_all(
+    missing: list[Shard], rate: int, folder: Path, encoding: Encoding, alone: bool = False
+) -> None:
+    """Encode shards on all cores, with a bar; what is whole stays when it is cut off.
+
+    `alone`: the process does nothing else, so TensorFlow may come as `runtime.quiet_tensorflow` has it then. A
+    run must not train differently for having encoded first.
+    """
     seconds = probe(missing)
     clips = sum(len(shard.clips) for shard in missing)
     share, overhead = _LEFT[encoding]
@@ -152,7 +158,7 @@ def encode_all(missing: list[Shard], rate: int, folder: Path, encoding: Encoding
         )
     from fatk import runtime
 
-    runtime.quiet_tensorflow(alone=True)
+    runtime.quiet_tensorflow(alone)
     with cli.progress("preparing", clips, "clips") as advance, ThreadPoolExecutor(cores()) as workers:
         # Threads, not processes: libsndfile, soxr and the writer release the interpreter's lock, and a
         # process would import TensorFlow anew.
