@@ -51,8 +51,13 @@ def steps_on(tagger, feed, steps):
         batches = iter(feed())
         first = next(batches)
         began = time.perf_counter()
-        all_of_them = (batch for batch in itertools.chain([first], batches))  # Keras takes generators alone
-        tagger.fit(all_of_them, steps_per_epoch=steps, shuffle=False, verbose=0)
+        # Keras takes generators of tuples alone.
+        tagger.fit(
+            ((batch,) for batch in itertools.chain([first], batches)),
+            steps_per_epoch=steps,
+            shuffle=False,
+            verbose=0,
+        )
         return time.perf_counter() - began
 
     return trained
