@@ -18,6 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NOT_BENCHMARKS = {"__init__", "timing", "reference", "run_all"}
+TITLE = "# Benchmarks\n\nWritten by `make bench`. Ratios of medians within one run; above the goal is good."
 NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in NOT_BENCHMARKS)
 
 
@@ -74,17 +75,14 @@ def main():
         sys.exit(f"no benchmark {wrong[0]!r}; there are: {', '.join(NAMES)}")
     path = HERE / "RESULTS.md"
     sections = kept(path)
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `make bench`. Ratios of medians within one run; above the goal is good.",
-    ]
     for name in asked:
         sections[name] = section(name)
-    for name in NAMES:
-        if name in sections:
-            lines += ["", f"## {name}", "", *sections[name]]
-    path.write_text("\n".join(lines) + "\n")
+        # One by one: what was measured stays when the next is stopped.
+        lines = [TITLE]
+        for known in NAMES:
+            if known in sections:
+                lines += ["", f"## {known}", "", *sections[known]]
+        path.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
