@@ -49,7 +49,8 @@ def out_of_fold(
         own = replace(
             config,
             name=f"{config.name}-audit-{title}",
-            seed=config.seed + turn,
+            # Each network begins from weights of its own, or what one seed is blind to all of them are.
+            seed=config.seed + turn * folds + fold,
             train=replace(config.train, keep="last", validate_every=NEVER),
         )
         run = folders.Run(folders.RUNS / f"{config.name}-audit" / title)
