@@ -17,8 +17,8 @@ def quiet_tensorflow(alone: bool = False) -> Any:
     Must come before any other use of TensorFlow: visible devices are fixed by its first call. `alone` keeps
     it from importing Keras and JAX, which it does by itself where it finds them (2.21), for two seconds and
     150 MB that a process which only runs a SavedModel need not spend, and SciPy and h5py, of which it uses
-    nothing there. Convolutions then run by oneDNN, which is a fifth faster and by default reserved for the
-    newest processors.
+    nothing there. Convolutions then run by oneDNN, which is by default
+    reserved for the newest processors.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if alone and "tensorflow" not in sys.modules:
@@ -45,7 +45,7 @@ def _absent(*names: str) -> Iterator[None]:
 
 @contextmanager
 def _unswept() -> Iterator[None]:
-    """Let the garbage collector rest: modules are not garbage, and looking for it is a seventh of the import."""
+    """Let the garbage collector rest: modules are not garbage, and looking for it takes time."""
     resting = gc.isenabled()
     gc.disable()
     try:
