@@ -30,7 +30,7 @@ import keras
 
 from benchmarks.crops import make_set
 from benchmarks.timing import Row, medians, report
-from fatk import device_features
+from fatk import background, device_features
 from models import networks, schedules
 from models.settings import NetworkSettings
 from models.tagger import Tagger
@@ -51,13 +51,8 @@ def steps_on(tagger, feed, steps):
         batches = iter(feed())
         first = next(batches)
         began = time.perf_counter()
-        # Keras takes generators of tuples alone.
-        tagger.fit(
-            ((batch,) for batch in itertools.chain([first], batches)),
-            steps_per_epoch=steps,
-            shuffle=False,
-            verbose=0,
-        )
+        every = (batch for batch in itertools.chain([first], batches))  # Keras takes a generator, no iterator
+        tagger.fit(every, steps_per_epoch=steps, shuffle=False, verbose=0)
         return time.perf_counter() - began
 
     return trained
@@ -85,7 +80,8 @@ def main():
 
     def feed_of(examples, features):
         made = datasets.training(examples, features, AugmentSettings(), FeedSettings(batch=batch))
-        return made.as_numpy_iterator()
+        # As `fatk.train` draws them: tuples of a batch.
+        return background.batches(made) if background.wanted() else zip(made.as_numpy_iterator(), strict=True)
 
     ways = ("host", "device") if on_gpu or asked.device else ("host",)
     contestants = {}
@@ -99,8 +95,9 @@ def main():
                 known = extremes.kept(examples, features, UNCHANGED, folder)
                 feed = partial(feed_of, replace(examples, known=known), features)
                 if not contestants:
-                    fixed = {key: keras.ops.convert_to_tensor(value) for key, value in next(feed()).items()}
-                    contestants[FIXED] = steps_on(tagger, partial(itertools.repeat, fixed), steps)
+                    (drawn,) = next(feed())
+                    fixed = {key: keras.ops.convert_to_tensor(value) for key, value in drawn.items()}
+                    contestants[FIXED] = steps_on(tagger, partial(itertools.repeat, (fixed,)), steps)
                 contestants[f"{length} s clips, {where}"] = steps_on(tagger, feed, steps)
         took = medians(contestants, asked.seconds, least=3)
     rates = ", ".join(f"{name} {batch * steps / own:.1f}" for name, own in took.items())

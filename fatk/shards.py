@@ -20,7 +20,8 @@ from pipelines.sources import Clip, DataError
 
 FORMAT = 1  # of the shards; part of their names
 CLIPS_PER_SHARD = 64
-PROBED = 400  # clips, evenly spaced; of sets with very unequal clips that is good to a twentieth
+PROBED = 400  # clips at the most whose headers are read before preparing, and
+LEAST_PROBED = 24  # at the least, of sets that have them; in between one of eight
 
 # What compression leaves of the PCM's bytes, rather more than was found on clips of everyday sounds, and the
 # bytes that it adds to every clip.
@@ -85,15 +86,24 @@ def state(path: Path) -> str:
     return f"{state.st_size} {state.st_mtime_ns}"
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; of one that is missing, none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def cores() -> int:
     """How many this process may use, which is fewer than there are where it was bound to some."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def probe(shards: Iterable[Shard]) -> float:
-    """Seconds of sound in the files of some shards, about: as the headers of `PROBED` of them tell.
+    """Seconds of sound in the files of some shards, about: what the headers of evenly spaced ones tell a byte.
 
-    Unreadable ones count nothing. Opening an Ogg file takes a tenth of the time of decoding it.
+    Unreadable ones count nothing. Opening an Ogg file takes a tenth of the time of decoding it, so of small sets
+    not every file is opened.
     """
     from fatk.audio import UnreadableError, seconds
 
@@ -104,9 +114,11 @@ def probe(shards: Iterable[Shard]) -> float:
             return 0.0
 
     clips = [clip for shard in shards for clip in shard.clips]
-    some = clips[:: max(1, len(clips) // PROBED)]
+    sizes = [size_of(clip.path) for clip in clips]
+    step = max(1, len(clips) // PROBED, min(8, len(clips) // LEAST_PROBED))
     with ThreadPoolExecutor(cores()) as workers:
-        return sum(workers.map(length, some)) * len(clips) / max(len(some), 1)
+        found = sum(workers.map(length, clips[::step]))
+    return found * sum(sizes) / max(sum(sizes[::step]), 1)
 
 
 def encode(shard: Shard, rate: int, advance: Any, encoding: Encoding = "pcm16") -> Entry:

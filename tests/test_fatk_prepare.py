@@ -338,6 +338,16 @@ def test_the_length_of_a_large_set_is_told_by_some_of_its_clips(
     assert shards.probe([]) == 0
 
 
+def test_clips_that_are_not_opened_count_by_their_bytes(made: Set) -> None:
+    for n in range(96):  # one of eight is long
+        made.add(f"{n:03d}.wav", "ab"[n % 2], tone(300, 2.0 if n % 8 == 1 else 0.5))
+    planned = shards.plan(read_source(made.config().data).clips, RATE, made.folder)
+    ordered = [clip.path.name for shard in planned for clip in shard.clips]
+    made.folder.joinpath("clips", ordered[0]).unlink()
+    told = 0.5 * 84 + 2.0 * 12 - (2.0 if int(ordered[0][:3]) % 8 == 1 else 0.5)
+    assert shards.probe(planned) == pytest.approx(told, rel=0.05)
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no process is bound to a core here")
 def test_a_process_bound_to_one_core_counts_one() -> None:
     before = os.sched_getaffinity(0)
