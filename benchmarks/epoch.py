@@ -32,7 +32,7 @@ from benchmarks.crops import make_set
 from benchmarks.timing import Row, medians, report
 from fatk import background, device_features
 from models import networks, schedules
-from models.settings import NetworkSettings
+from models.settings import NetworkSettings, TrainSettings
 from models.tagger import Tagger
 from pipelines import datasets, extremes
 from pipelines.augment_settings import AugmentSettings
@@ -81,7 +81,8 @@ def main():
     def feed_of(examples, features):
         made = datasets.training(examples, features, AugmentSettings(), FeedSettings(batch=batch))
         # As `fatk.train` draws them: tuples of a batch.
-        return background.batches(made) if background.wanted() else zip(made.as_numpy_iterator(), strict=True)
+        shared = background.wanted(TrainSettings())
+        return background.batches(made) if shared else zip(made.as_numpy_iterator(), strict=True)
 
     ways = ("host", "device") if on_gpu or asked.device else ("host",)
     contestants = {}

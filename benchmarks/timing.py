@@ -20,7 +20,7 @@ class Row:
 
 
 def medians(
-    contestants: dict[str, Callable[[], object]], seconds: float = 3.0, least: int = 5
+    contestants: dict[str, Callable[[], object]], seconds: float = 2.0, least: int = 5
 ) -> dict[str, float]:
     """Name -> median seconds a call. Each is called once unmeasured, then all in turn for a while.
 
@@ -42,7 +42,7 @@ def arguments(description: str | None) -> argparse.Namespace:
     """`--json FILE` and `--seconds S`."""
     parser = argparse.ArgumentParser(description=(description or "").split("\n\n")[0])
     parser.add_argument("--json", metavar="FILE", help="write the rows as a list of objects")
-    parser.add_argument("--seconds", type=float, default=3.0, help="measured for each peer of each case")
+    parser.add_argument("--seconds", type=float, default=2.0, help="measured for each peer of each case")
     return parser.parse_args()
 
 

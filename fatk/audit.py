@@ -4,6 +4,9 @@ Trains its own folds, so that every clip is judged by a network that has not see
 suspicious first, that `data.relabel` of a config can name: `labels.relabel` then drops by it or relabels.
 
 A second round trains without the noisy clips that the first one doubts most, and so judges all clips anew.
+
+The clips that the config holds out are judged, and train, like the others, for their labels may be wrong too.
+`--without-valid` leaves them out: a table that is to better a score on them must not come from them.
 """
 
 import csv
@@ -40,7 +43,8 @@ def out_of_fold(
     """
     fold_of = kfold(clips, folds, config.seed + turn)
     chances = np.zeros((len(clips), len(prepared.classes)))
-    left_out = hashlib.sha256("\n".join(sorted(doubted)).encode()).hexdigest()[:16]
+    known = "\n".join([*sorted(clip.key for clip in clips), "", *sorted(doubted)])
+    mark = f"{hashlib.sha256(known.encode()).hexdigest()[:16]}, {folds} folds"
     for fold in range(folds):
         held = [number for number, clip in enumerate(clips) if fold_of[clip.key] == fold]
         rest = tuple(clip for clip in clips if fold_of[clip.key] != fold and clip.key not in doubted)
@@ -63,7 +67,7 @@ def out_of_fold(
             own,
             replace(prepared, split=split, source=source),
             f"round {turn + 1}, fold {fold + 1} of {folds}: {len(rest)} clips to train on, {len(held)} to judge",
-            f"without {left_out}, {folds} folds",
+            mark,
         )
     return chances
 
@@ -76,13 +80,17 @@ def doubtful(clips: Sequence[Clip], suspicion: np.ndarray, share: float) -> froz
 
 
 def audit(
-    config: Config, folds: int, rounds: int, share: float
+    config: Config, folds: int, rounds: int, share: float, with_valid: bool = True
 ) -> tuple[list[Clip], np.ndarray, np.ndarray, tuple[str, ...]]:
-    """-> (training clips, their suspicion (clips,), suggested labels (clips, classes) 0/1, classes)."""
+    """-> (clips, their suspicion (clips,), suggested labels (clips, classes) 0/1, classes)."""
     from fatk import runtime
     from models.quality import balance, label_quality, suggest
 
     prepared = prepare(config)
+    if not with_valid:
+        held = {clip.key for clip in prepared.split.valid}
+        rest = tuple(clip for clip in prepared.source.clips if clip.key not in held)
+        prepared = replace(prepared, source=replace(prepared.source, clips=rest))
     clips = [clip for clip in prepared.source.clips if clip.pool in (CURATED, NOISY)]
     runtime.start(config)
     labels = multi_hot(clips, prepared.classes)
@@ -128,6 +136,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--pool", choices=(CURATED, NOISY, "both"), help="clips in the table; default: noisy ones"
     )
+    parser.add_argument(
+        "--without-valid", action="store_true", help="the clips that the config holds out take no part"
+    )
     parser.add_argument("--out", metavar="FILE", help="the table; default: runs/<name>-audit/audit.csv")
     config, arguments = cli.parse_config(parser, argv)
     if arguments.folds < 2:
@@ -136,7 +147,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise cli.UserError(f"--rounds must be at least 1. Received: {arguments.rounds}.")
     if not 0 <= arguments.share <= 1:
         raise cli.UserError(f"--share must be from 0 to 1. Received: {arguments.share}.")
-    clips, scores, suggested, classes = audit(config, arguments.folds, arguments.rounds, arguments.share)
+    clips, scores, suggested, classes = audit(
+        config, arguments.folds, arguments.rounds, arguments.share, not arguments.without_valid
+    )
     pool = arguments.pool or (NOISY if any(clip.pool == NOISY for clip in clips) else CURATED)
     shown = [n for n, clip in enumerate(clips) if pool in ("both", clip.pool)]
     path = Path(arguments.out or folders.RUNS / f"{config.name}-audit" / "audit.csv")

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from models.settings import TrainSettings
+
 Batch = dict[str, np.ndarray]
 
 # Added to the niceness of what makes batches. A step on a CPU is as slow as the slowest of its equal parts, so
@@ -19,12 +21,12 @@ Batch = dict[str, np.ndarray]
 _BACK = 15
 
 
-def wanted() -> bool:
-    """Whether step and feed share the processor, and threads have priorities of their own, as on Linux.
+def wanted(settings: TrainSettings) -> bool:
+    """Whether it is asked for, step and feed share the processor, and threads have priorities, as on Linux.
 
-    Elsewhere than on a CPU the step waits for nothing but the feed, which must not wait for other programs.
+    A step on an accelerator waits for nothing but the feed, which must not wait for other programs then.
     """
-    if keras.backend.backend() != "jax" or sys.platform != "linux":
+    if not settings.background or keras.backend.backend() != "jax" or sys.platform != "linux":
         return False
     import jax
 

@@ -215,7 +215,7 @@ class Trainer:
                 shown = device_features.painted(self.tagger.front, next(iter(feed)))
                 self.board.mixed(shown, self._mixing())
             self.tagger.fit(
-                background.batches(feed) if background.wanted() else feed,
+                background.batches(feed) if background.wanted(self.config.train) else feed,
                 initial_epoch=start,
                 epochs=stop,
                 steps_per_epoch=self.steps - skipped,

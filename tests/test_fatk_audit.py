@@ -97,6 +97,37 @@ def test_swapped_labels_come_first(
         ]
 
 
+def test_held_out_clips_may_be_kept_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config("beeps.toml")
+    held = {clip.key for clip in prepare(config).split.valid}
+    assert held
+    seen: list[set[str]] = []
+    went = trainer.Trainer.go
+
+    def go(self: trainer.Trainer, exported: bool = True) -> trainer.Outcome:
+        split, source = self.feeds.prepared.split, self.feeds.prepared.source
+        seen.append({clip.key for clip in (*split.train, *split.valid, *source.clips)})
+        return went(self, exported)
+
+    monkeypatch.setattr(trainer.Trainer, "go", go)
+    short = ["--folds", "2", "--rounds", "1", "--pool", "both", "--out", "both.csv", "stage.0.epochs=1"]
+
+    def judged() -> set[str]:
+        with (place / "both.csv").open(newline="") as lines:
+            return {row["fname"] for row in csv.DictReader(lines)}
+
+    assert audit.main(["--config", "beeps.toml", *short, "--without-valid"]) == 0
+    assert len(seen) == 2
+    assert not held & set.union(*seen)
+    names = {Path(key).name for key in held}
+    assert len(judged()) == 40 - len(held)
+    assert not names & judged()
+    # The same folders are not taken for those of all clips.
+    assert audit.main(["--config", "beeps.toml", *short]) == 0
+    assert len(seen) == 4
+    assert names < judged()
+
+
 @pytest.mark.parametrize(
     ("argument", "value", "wanted"),
     [("--folds", "1", "at least 2"), ("--rounds", "0", "at least 1"), ("--share", "2", "from 0 to 1")],

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from fatk import background
+from models.settings import TrainSettings
 
 linux = pytest.mark.skipif(
     sys.platform != "linux", reason="threads have priorities of their own on Linux only"
@@ -59,6 +60,8 @@ def test_what_fails_in_the_feed_is_raised() -> None:
 
 
 def test_a_step_on_a_gpu_has_the_feed_at_full_priority(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert background.wanted() == (sys.platform == "linux" and jax.default_backend() == "cpu")
+    here = sys.platform == "linux" and jax.default_backend() == "cpu"
+    assert background.wanted(TrainSettings()) == here
+    assert not background.wanted(TrainSettings(background=False))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert not background.wanted()
+    assert not background.wanted(TrainSettings())
