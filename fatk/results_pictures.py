@@ -47,6 +47,10 @@ def counts(found: Figures) -> np.ndarray:
     return table
 
 
+def _runs(seeds: int) -> str:
+    return "one seed" if seeds == 1 else f"mean of {seeds} seeds"
+
+
 def confusion(kept: Kept, what: str) -> Figure:
     """True classes down, predicted ones across; a cell's number is clips."""
     found = figures(kept)
@@ -54,9 +58,7 @@ def confusion(kept: Kept, what: str) -> Figure:
     share = table / np.maximum(table.sum(1, keepdims=True), 1)
     texts = np.where(table > 0, table.astype(str), "")
     right = int(table.trace())
-    title = (
-        f"{what}: {right} of {len(found.mean.names)} held-out clips right, mean of {len(found.seeds)} seeds"
-    )
+    title = f"{what}: {right} of {len(found.mean.names)} held-out clips right, {_runs(len(found.seeds))}"
     figure = matrix(share, kept.classes, kept.classes, title, "share of the true class", texts)
     figure.axes[0].set_ylabel("true class")
     figure.axes[0].set_xlabel("likeliest class")
