@@ -4,7 +4,7 @@
 
 SpecgramNet on images of one second, made and augmented by tf.data out of clips of 1, 5 and 10 seconds while it
 trains: on a CPU they share the cores. On a GPU, or with --device, also with the features made where the network
-is (`features.where = "device"`).
+is (`features.where = "device"`). On a CPU also with threads of the feed that step back (`train.background`).
 Ratios are of images a second, so 1 is a feed that costs nothing.
 """
 
@@ -78,11 +78,10 @@ def main():
         made.compile(schedules.optimizer("constant", 1e-3, 1, 1e-2, 0.99), loss=None)
         return made
 
-    def feed_of(examples, features):
+    def feed_of(examples, features, behind=False):
         made = datasets.training(examples, features, AugmentSettings(), FeedSettings(batch=batch))
-        # As `fatk.train` draws them: tuples of a batch.
-        shared = background.wanted(TrainSettings())
-        return background.batches(made) if shared else zip(made.as_numpy_iterator(), strict=True)
+        # Keras takes tuples of a batch from what is no tf.data.Dataset.
+        return background.batches(made) if behind else zip(made.as_numpy_iterator(), strict=True)
 
     ways = ("host", "device") if on_gpu or asked.device else ("host",)
     contestants = {}
@@ -99,7 +98,10 @@ def main():
                     (drawn,) = next(feed())
                     fixed = {key: keras.ops.convert_to_tensor(value) for key, value in drawn.items()}
                     contestants[FIXED] = steps_on(tagger, partial(itertools.repeat, (fixed,)), steps)
-                contestants[f"{length} s clips, {where}"] = steps_on(tagger, feed, steps)
+                case = f"{length} s clips, {where}"
+                contestants[case] = steps_on(tagger, feed, steps)
+                if length == 5 and background.wanted(TrainSettings(background=True)):
+                    contestants[f"{case}, background"] = steps_on(tagger, partial(feed, behind=True), steps)
         took = medians(contestants, asked.seconds, least=3)
     rates = ", ".join(f"{name} {batch * steps / own:.1f}" for name, own in took.items())
     print(f"specgram, {precision}, batch {batch}, images a second: {rates}", flush=True)

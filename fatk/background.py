@@ -16,8 +16,8 @@ from models.settings import TrainSettings
 
 Batch = dict[str, np.ndarray]
 
-# Added to the niceness of what makes batches. A step on a CPU is as slow as the slowest of its equal parts, so
-# half a core taken from it costs a whole one; but it has gaps, which are wide enough for the feed.
+# Added to the niceness of what makes batches. XLA cuts a step's operations into one equal part a core, so what the
+# feed takes from one core the others wait for; in the gaps of a step it takes nothing.
 _BACK = 15
 
 

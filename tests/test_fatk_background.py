@@ -1,9 +1,11 @@
 """The feed's threads step back, and batches stay what they are."""
 
+import csv
 import os
 import sys
 import threading
 from itertools import islice
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,7 +13,10 @@ import pytest
 import tensorflow as tf
 
 from fatk import background
+from fatk.config import load_config
+from fatk.train import train
 from models.settings import TrainSettings
+from tests.small_runs import quick, write_beeps
 
 linux = pytest.mark.skipif(
     sys.platform != "linux", reason="threads have priorities of their own on Linux only"
@@ -61,7 +66,23 @@ def test_what_fails_in_the_feed_is_raised() -> None:
 
 def test_a_step_on_a_gpu_has_the_feed_at_full_priority(monkeypatch: pytest.MonkeyPatch) -> None:
     here = sys.platform == "linux" and jax.default_backend() == "cpu"
-    assert background.wanted(TrainSettings()) == here
-    assert not background.wanted(TrainSettings(background=False))
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert background.wanted(TrainSettings(background=True)) == here
     assert not background.wanted(TrainSettings())
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert not background.wanted(TrainSettings(background=True))
+
+
+@linux
+@pytest.mark.slow
+def test_a_run_is_the_same_either_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_beeps(tmp_path, "[[stage]]\nepochs = 2\nrate = 0.1\n")
+    monkeypatch.chdir(tmp_path)
+    histories = []
+    with quick(tmp_path / "compiled"):
+        for name in ("false", "true"):
+            outcome = train(load_config(path, [f"train.background={name}", f"name=feed-{name}"]))
+            with outcome.run.history.open(newline="") as lines:
+                rows = list(csv.DictReader(lines))
+            histories.append([(row["loss"], row["val_loss"], row["val_lwlrap"]) for row in rows])
+    assert len(histories[0]) == 2
+    assert histories[0] == histories[1]
