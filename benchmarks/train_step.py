@@ -6,7 +6,7 @@ A step is forward, binary cross-entropy, backward, and AdamW's update, on one ba
 PyTorch runs in its default layout and in channels last, with its own autocast for bfloat16. On a CPU all have
 as many threads as there are cores; the goal there is to be ahead of the one and level with the other. On a GPU
 it is 1.2 times both. DenseNet121 takes JAX about a minute to compile for a CPU, so by default it runs there in
-float32 alone; what was compiled once is kept. TensorFlow is left out there.
+float32 alone; what was compiled once is kept.
 """
 
 import argparse
@@ -136,12 +136,10 @@ def work(name, precision, batch, size, steps):
         print("done", flush=True)
 
 
-def missing(name, on_gpu, case=""):
-    """-> what keeps a contestant from running, in words; empty where it can run."""
+def missing(name, on_gpu):
+    """-> the packages that a contestant lacks, in words; empty where it can run."""
     if name == TENSORFLOW and on_gpu:
         return "would run on the CPU"
-    if name == TENSORFLOW and case == "densenet121":
-        return "its figures are those of SpecgramNet"
     needs = {TENSORFLOW: "tensorflow", "densenet121": "keras_hub"}.get(name, "keras")
     return "" if importlib.util.find_spec(needs) else f"{needs} is not installed"
 
@@ -162,7 +160,7 @@ def compare(case, asked, on_gpu):
         "PyTorch, channels last": by_torch(*given, channels_last=True)[0],
     }
     worker = None
-    if reason := missing(TENSORFLOW, on_gpu, name):
+    if reason := missing(TENSORFLOW, on_gpu):
         print(f"{TENSORFLOW}: left out, {reason}")
     else:
         worker = contestants[TENSORFLOW] = Worker(*given)

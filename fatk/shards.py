@@ -20,8 +20,8 @@ from pipelines.sources import Clip, DataError
 
 FORMAT = 1  # of the shards; part of their names
 CLIPS_PER_SHARD = 64
-PROBED = 400  # clips at the most whose headers are read before preparing, and
-LEAST_PROBED = 24  # at the least, of sets that have them; in between one of eight
+PROBED = 400  # clips, about, whose headers are read before a large set is prepared
+LEAST_PROBED = 24  # clips, about, of a small one; in between they are one of eight
 
 # What compression leaves of the PCM's bytes, rather more than was found on clips of everyday sounds, and the
 # bytes that it adds to every clip.
