@@ -124,7 +124,9 @@ class Ablation:
         left_out = {header.index("from"), header.index(f"TTA {ablation_table.main_crops(found)}")}
         shown = [[cell for n, cell in enumerate(row) if n not in left_out] for row in [header, *rows]]
         shown[0][3:5] = ["±", "change"]
-        cli.table(f"{self.base.name}: {len(self.rows)} rows", shown[0], shown[1:])
+        cli.table(
+            f"{self.base.name}: {len(self.rows)} rows", *ablation_table.filled_columns(shown[0], shown[1:])
+        )
         place = out or self.folder
         scoring.write_rows(place / "ablation.csv", header, rows)
         if out:

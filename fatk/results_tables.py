@@ -134,7 +134,7 @@ class Results:
             crops = list(entry.kept.about["crops"])
             lines = ablation_table.lines(entry.kept)
             rows = [[*ablation_table.cells(line, crops), line.note] for line in lines]
-            table = _markdown([*ablation_table.header(crops), ""], rows)
+            table = _markdown(*ablation_table.filled_columns([*ablation_table.header(crops), ""], rows))
             clips = len(results_figures.own_scores(entry.kept.runs[0]).names)
             made.append(f"{entry.what}: lwlrap of {clips} held-out clips. `{entry.command}`\n\n{table}")
         return "\n".join(made)

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,29 @@ def test_the_shipped_rows_fit_their_config(monkeypatch: pytest.MonkeyPatch) -> N
             assert Path(config.data.relabel).is_file(), name
 
 
+@pytest.mark.parametrize("name", ["esc10", "fat10"])
+def test_the_shipped_networks_fit_their_configs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One network at the other's epochs and at its time: nothing else differs."""
+    monkeypatch.chdir(ROOT)
+    base = {"esc10": "fatk/configs/esc10_best.toml", "fat10": "fatk/configs/fat10_ablation.toml"}[name]
+    rows = list(read_rows(Path(f"benchmarks/{name}_networks.toml"), base).values())
+    assert [config.network.name for _, config in rows] == ["specgram", "densenet121", "densenet121"]
+    plain, equal, quick_one = (config.stage[0].epochs for _, config in rows)
+    assert quick_one < equal == plain
+    alike = [
+        replace(config, network=rows[0][1].network, stage=[replace(config.stage[0], epochs=1)])
+        for _, config in rows
+    ]
+    assert alike[1:] == alike[:1] * 2
+
+
+def test_columns_that_nobody_fills_are_left_out() -> None:
+    header, rows = ablation_table.filled_columns(
+        ["row", "accuracy, %", "minutes"], [["a", "", "1"], ["b", "", ""]]
+    )
+    assert (header, rows) == (["row", "minutes"], [["a", "1"], ["b", ""]])
+
+
 # Runs
 
 
@@ -164,6 +188,12 @@ def test_an_ablation(beeps: Path, capsys: pytest.CaptureFixture, monkeypatch: py
         for crops in (1, 2, 10):
             mean = np.mean([score(own) for own in said[crops]])
             assert float(row[f"TTA {crops}"]) == pytest.approx(mean, abs=1e-4)
+        right = [(own.argmax(axis=1) == wanted.argmax(axis=1)).mean() for own in said[2]]
+        assert float(row["accuracy, %"]) == pytest.approx(100 * np.mean(right), abs=0.01)
+        took = [
+            json.loads((folder / f"{slug}-seed{n}" / "summary.json").read_text())["seconds"] for n in (3, 4)
+        ]
+        assert float(row["minutes"]) == pytest.approx(np.median(took) / 60, abs=0.051)
     apart = float(mixed["lwlrap"]) - float(plain["lwlrap"])
     assert float(mixed["difference"]) == pytest.approx(apart, abs=2e-4)
     assert (plain["difference"], mixed["from"]) == ("", "plain")
