@@ -33,7 +33,7 @@ def hertz_axis(axis: plt.Axes, settings: FeatureSettings) -> None:
 
 def seconds_per_column(image: np.ndarray, settings: FeatureSettings) -> float:
     """Seconds from one column of an image to the next."""
-    stretch = settings.seconds if settings.stretch == "resize" else 1.0
+    stretch = 1.0 if settings.stretch == "hop" else settings.seconds
     return settings.hop * stretch / settings.rate
 
 

@@ -11,7 +11,7 @@ Pure functions of one clip over the namespace of operations, as in features.py; 
 
 from typing import Any, NamedTuple
 
-from pipelines import domain, features, formats
+from pipelines import domain, features, formats, narrowing
 from pipelines.domain_settings import DomainSettings
 from pipelines.settings import FeatureSettings
 
@@ -40,9 +40,8 @@ class Spots(NamedTuple):
 
     phase: Tensor  # (frames,) int32: the frame whose phase each frame has
     slope: Tensor  # (frames,) int32: the slope, of those that `features.slopes` gives, that each frame has
-    before: Tensor  # (columns,) int32: the frame that a column shows; -1: none, it is 0
-    after: Tensor  # (columns,) int32: the frame that this is mixed with, where images are resized; else (0,)
-    share: Tensor  # (columns,) int32: weight of that, as of `formats.sources`; else (0,)
+    shown: Tensor  # (columns, taps) int32: the frames that a column is made of; -1: none, that is 0
+    weights: Tensor  # (columns, taps) int32: theirs, where images are narrowed; else (0, taps)
     width: Tensor  # () int32: columns of the whole image
     own: Tensor  # () int32: columns of it that are the clip's own
     start: Tensor  # () int32: the column that is the part's first
@@ -80,11 +79,11 @@ def padded_samples(ops: Ops, samples: Tensor, settings: FeatureSettings) -> Tens
 
 
 def _widths(ops: Ops, samples: Tensor, settings: FeatureSettings) -> tuple[Tensor, Tensor, Tensor]:
-    """Samples of a padded clip -> its frames, columns of its image, frames that these are resized from."""
+    """Samples of a padded clip -> its frames, columns of its image, frames that these are made of."""
     frames = 1 + samples // settings.hop
-    if not formats.resizes(settings):
+    if not narrowing.narrows(settings):
         return frames, frames, frames
-    return frames, *formats.narrowed(ops, frames, settings)
+    return frames, *narrowing.widths(ops, frames, settings)
 
 
 def columns_of(ops: Ops, samples: Tensor, settings: FeatureSettings) -> Tensor:
@@ -95,10 +94,10 @@ def columns_of(ops: Ops, samples: Tensor, settings: FeatureSettings) -> Tensor:
 def frames_for(columns: Tensor, settings: FeatureSettings) -> Tensor:
     """Columns of a part -> frames of sound that it is made of, wherever it lies; some more than it needs."""
     reach = 2 * features.REACH
-    if not formats.resizes(settings):
+    if not narrowing.narrows(settings):
         frames = columns + reach
-    else:  # a column more: rounded down, the image's columns lie somewhat further apart than D frames
-        seconds = formats.duration(settings)
+    else:  # a column more: rounded down, a resized image's columns lie somewhat further apart than D frames
+        seconds = narrowing.duration(settings)
         frames = (columns + 1) * seconds.numerator // seconds.denominator + 3 + reach
     return -(-frames // _GROUP) * _GROUP
 
@@ -109,8 +108,8 @@ def first_frame(
     """-> () int32: the frame of a clip of so many samples, padded, with which the sound of a part begins."""
     frames, width, wide = _widths(ops, samples, settings)
     column = ops.minimum(ops.maximum(start, 0), width - 1)
-    if formats.resizes(settings):
-        column = formats.sources(ops, column, width, wide)[0]
+    if narrowing.narrows(settings):
+        column = narrowing.sources(ops, ops.reshape(column, (1,)), width, wide, settings)[0][0, 0]
     last = frames - frames_for(columns, settings)
     return ops.maximum(ops.minimum(column - features.REACH, last), 0)
 
@@ -138,22 +137,20 @@ def spots(ops: Ops, samples: Tensor, start: Tensor, columns: Tensor, settings: F
         return ops.minimum(ops.maximum(frame - first, 0), last)
 
     def shown(frame: Tensor) -> Tensor:
-        """(columns,) frames of the clip -> those at hand; -1 past the clip's end and outside of its image."""
-        return ops.where(inside & (frame < frames), within(frame, count - 1), -1)
+        """(columns, taps) frames of the clip -> those at hand; -1 past its end and outside of its image."""
+        return ops.where(inside[:, None] & (frame < frames), within(frame, count - 1), -1)
 
-    own, nothing = frames, places[:0]
-    before, after, share = places, nothing, nothing
-    if formats.resizes(settings):
-        before, share = formats.sources(ops, places, width, wide)
-        after = shown(ops.minimum(before + 1, wide - 1))
-        own = ops.minimum(formats.own_columns(frames, settings), width)
+    own, sources = frames, places[:, None]
+    weights = sources[:0]
+    if narrowing.narrows(settings):
+        sources, weights = narrowing.sources(ops, places, width, wide, settings)
+        own = ops.minimum(narrowing.own_columns(frames, settings), width)
     sloped = features.sloped(ops, numbers, frames) - features.REACH
     return Spots(
         within(features.settled(ops, numbers, samples, settings.hop), count - 1),
         within(sloped, count - 1 - 2 * features.REACH),
-        shown(before),
-        after,
-        share,
+        shown(sources),
+        weights,
         width,
         own,
         start,
@@ -195,10 +192,11 @@ def painted(
         pixels = ops.take(image, ops.maximum(frame, 0), axis=0)
         return ops.where(ops.reshape(frame >= 0, (-1, 1, 1)), pixels, ops.zeros_like(pixels))
 
-    columns = at(found.before)
-    if formats.resizes(settings):
-        share = ops.reshape(found.share, (-1, 1, 1))
-        columns = formats.mixed(ops, columns, at(found.after), share, found.width)
+    if narrowing.narrows(settings):
+        pixels = [at(found.shown[:, tap]) for tap in range(narrowing.taps(settings))]
+        columns = narrowing.mixed(ops, pixels, found.weights, narrowing.total(found.width, settings))
+    else:
+        columns = at(found.shown[:, 0])
     image = ops.transpose(columns, (1, 0, 2))
     if background.background == "global":
         image = domain.clear_under(ops, image, known.means, formats.CHANNELS[settings.format])

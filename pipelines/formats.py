@@ -1,12 +1,8 @@
-"""The three-channel images: which maps make a format, their scaling to uint8, and the duration step."""
+"""The three-channel images: which maps make a format, and their scaling to uint8."""
 
-import math
-from fractions import Fraction
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from pipelines import features
+from pipelines import features, narrowing
 from pipelines.settings import FeatureSettings
 
 Ops = Any
@@ -105,7 +101,7 @@ def whole_image(ops: Ops, audio: Tensor, settings: FeatureSettings) -> Tensor:
     """(..., samples) in -1..1 -> (..., bands, frames, channels) uint8: the clip's image before cropping.
 
     Row 0 is the lowest band. Any length from one sample up; the clip is padded to `settings.shortest`, and
-    with `stretch = "resize"` its image is resized along time by 1 / D.
+    but for `stretch = "hop"` its image is narrowed along time by 1 / D.
     """
     return picture(ops, audio, settings).image
 
@@ -122,76 +118,9 @@ def painted(ops: Ops, made: dict[str, Tensor], settings: FeatureSettings) -> Pic
     found = scales(ops, made)
     columns = ops.shape(made["A"])[-2]
     image = stacked(ops, made, found, settings)
-    if resizes(settings):
-        image = resize_time(ops, image, settings)
-        columns = ops.minimum(own_columns(columns, settings), ops.shape(image)[-3])
+    if narrowing.narrows(settings):
+        image = narrowing.narrow(ops, image, settings)
+        columns = ops.minimum(narrowing.own_columns(columns, settings), ops.shape(image)[-3])
     order = list(range(len(image.shape)))
     order[-3], order[-2] = order[-2], order[-3]
     return Picture(ops.transpose(image, order), delta_zero(ops, found, settings), columns)
-
-
-def resizes(settings: FeatureSettings) -> bool:
-    """Whether the image is resized along time."""
-    return settings.stretch == "resize" and settings.seconds != 1
-
-
-def duration(settings: FeatureSettings) -> Fraction:
-    """D as a ratio of whole numbers: 2.2 is 11 / 5, which no float is."""
-    return Fraction(settings.seconds).limit_denominator(1000)
-
-
-def own_columns(frames: Tensor, settings: FeatureSettings) -> Tensor:
-    """-> columns of the resized image in which so many frames of a clip have a part."""
-    seconds = duration(settings)
-    # Column j is a mix of frames from floor((j + 1/2) D - 1/2) on: the clip's where that is one of its own.
-    over = (2 * frames + 1) * seconds.denominator - seconds.numerator
-    return -(-over // (2 * seconds.numerator))
-
-
-def narrowed(ops: Ops, frames: Tensor, settings: FeatureSettings) -> tuple[Tensor, Tensor]:
-    """-> columns of the resized image of so many frames, and the frames that it is resized from.
-
-    The latter are more where the clip is shorter than an image: it is filled up with zeros first.
-    """
-    seconds = duration(settings)
-    wide = features.at_least(ops, frames, math.ceil(seconds * settings.columns))
-    if isinstance(wide, int):
-        return math.floor(wide / seconds), wide
-    # 32 bits are too narrow for minutes of sound.
-    narrow = ops.cast(wide, "int64") * seconds.denominator // seconds.numerator
-    return ops.cast(narrow, "int32"), wide
-
-
-def sources(ops: Ops, numbers: Tensor, narrow: Tensor, wide: Tensor) -> tuple[Tensor, Tensor]:
-    """(n,) columns of a resized image -> (n,) frames on their left, and (n,) the right neighbours' weights.
-
-    Weights in units of 1 / (2 narrow). All in whole numbers: halves are common, and rounding noise would turn
-    them up here and down there.
-    """
-    if not isinstance(narrow, int):
-        numbers, narrow, wide = (ops.cast(value, "int64") for value in (numbers, narrow, wide))
-    centre = (2 * numbers + 1) * wide - narrow  # of column (number + 1/2) * wide / narrow - 1/2, in units
-    return ops.cast(centre // (2 * narrow), "int32"), ops.cast(centre % (2 * narrow), "int32")
-
-
-def mixed(ops: Ops, before: Tensor, after: Tensor, share: Tensor, narrow: Tensor) -> Tensor:
-    """uint8 twice, (columns, 1, 1) weights of the second as in `sources` -> uint8, rounded half up."""
-    unit = 2 * narrow
-    before, after = ops.cast(before, "int32"), ops.cast(after, "int32")
-    return ops.cast((2 * (before * unit + (after - before) * share) + unit) // (2 * unit), "uint8")
-
-
-def resize_time(ops: Ops, image: Tensor, settings: FeatureSettings) -> Tensor:
-    """(..., frames, bands, channels) uint8 -> (..., floor(frames / D), bands, channels) uint8.
-
-    Padded on the right with zeros to D images' worth of columns where shorter, then bilinear with half-pixel
-    centres, no antialiasing, rounded half up: what OpenCV's `resize` did for the reference.
-    """
-    *lead, frames, _, _ = ops.shape(image)
-    narrow, wide = narrowed(ops, frames, settings)
-    image = ops.pad(image, [(0, 0)] * len(lead) + [(0, wide - frames), (0, 0), (0, 0)])
-    numbers = np.arange(narrow) if isinstance(narrow, int) else ops.arange(narrow)
-    left, share = sources(ops, numbers, narrow, wide)
-    before = ops.take(image, left, axis=-3)
-    after = ops.take(image, ops.minimum(left + 1, wide - 1), axis=-3)
-    return mixed(ops, before, after, ops.reshape(share, (-1, 1, 1)), narrow)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 Kind = Literal["csv", "folders", "fat2019", "fsd50k", "esc50", "esc10", "fsdnoisy18k", "demo"]
 Format = Literal["APD", "APX", "AAA", "AAP"]
+Stretch = Literal["resize", "mean", "hop"]
 Encoding = Literal["pcm16", "flac", "vorbis"]
 
 # fatk/config.py validates these with pydantic, which drops unknown keys of standard dataclasses in silence
@@ -118,7 +119,9 @@ class FeatureSettings:
     bands: int = 160  # mel bands; the image that the network sees is bands x bands
     seconds: float = 1.0  # D: what one image spans
     format: Format = "APD"  # the three channels
-    stretch: Literal["resize", "hop"] = "resize"  # how D > 1 is fitted into `bands` columns
+    # How D > 1 is fitted into `bands` columns: "resize" shows two frames of D in each, as the reference, "mean" the
+    # mean of all, "hop" one of D times the hop.
+    stretch: Stretch = "resize"
     fmin: float = 20.0  # Hz, lowest edge of the filterbank
     fmax: float | None = None  # Hz, highest edge of the filterbank; None: half of the rate
     # Where training images are made: "device" sends the accelerator sound. Whole clips are the host's always.

@@ -25,7 +25,7 @@ class Recipe:
     rate: int = 44100  # Hz
     bands: int = 160
     seconds: float = 1  # D, what one image spans
-    stretch: str = "resize"  # or "hop"
+    stretch: str = "resize"  # or "mean", "hop"
     fmin: float = 20.0  # Hz
     fmax: float | None = None  # Hz; None: half of the rate
 
@@ -70,13 +70,19 @@ def to_uint8(values: Array) -> Image:
 
 
 def resized(image: Image, recipe: Recipe) -> Image:
-    """(bands, frames, ...) -> (bands, floor(frames / D), ...): the duration step by resizing."""
+    """(bands, frames, ...) -> (bands, floor(frames / D), ...): the duration step of "resize" and "mean"."""
     seconds = Fraction(str(recipe.seconds))
     missing = math.ceil(seconds * recipe.bands) - image.shape[1]
     if missing > 0:
         image = np.pad(image, [(0, 0), (0, missing)] + [(0, 0)] * (image.ndim - 2))
     width = image.shape[1]
     narrow = math.floor(width / seconds)
+    if recipe.stretch == "mean":
+        # Each frame as often as a column's share of it asks for; means of whole numbers are exact then.
+        fine = np.repeat(image[:, :width].astype(int), seconds.denominator, axis=1)
+        fine = fine[:, : narrow * seconds.numerator]
+        parts = fine.reshape(len(image), narrow, seconds.numerator, *image.shape[2:]).sum(axis=2)
+        return ((2 * parts + seconds.numerator) // (2 * seconds.numerator)).astype(np.uint8)
     # Whole numbers throughout, because halves are common: column i of the result lies at
     # (i + 1/2) * width / narrow - 1/2, here in 2 * narrow-ths of a column.
     unit = 2 * narrow
@@ -90,7 +96,7 @@ def resized(image: Image, recipe: Recipe) -> Image:
 def stacked(made: dict[str, Array], letters: str, recipe: Recipe) -> Image:
     """{letter: (bands, frames)} -> (bands, frames, channels) uint8, after the duration step."""
     image = np.stack([to_uint8(made[letter]) for letter in letters], axis=-1)
-    return resized(image, recipe) if recipe.stretch == "resize" and recipe.seconds != 1 else image
+    return resized(image, recipe) if recipe.stretch != "hop" and recipe.seconds != 1 else image
 
 
 def image(pcm: NDArray[np.int16], letters: str, recipe: Recipe) -> Image:

@@ -97,6 +97,7 @@ def assert_alike(
         ("APD", "resize", 1),
         ("APX", "resize", 2.2),
         ("APD", "resize", 2),
+        ("APD", "mean", 2.2),
         ("AAP", "hop", 2),
         ("AAA", "hop", 3),
     ],

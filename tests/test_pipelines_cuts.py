@@ -63,6 +63,8 @@ def part(
         ("APD", "resize", 1),
         ("APX", "resize", 2.2),
         ("AAP", "resize", 5),
+        ("APD", "mean", 2.2),
+        ("APX", "mean", 5),
         ("APD", "hop", 2),
         ("AAA", "hop", 5),
     ],

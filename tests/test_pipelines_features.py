@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.signal import savgol_filter
 
 from fatk.audio import read_pcm
-from pipelines import features, formats, ops, records
+from pipelines import features, formats, narrowing, ops, records
 from pipelines.clips import image_of
 from pipelines.settings import FeatureSettings
 from tests import oracle
@@ -148,7 +148,7 @@ def test_phase_and_product_pixels(found: list[oracle.Image], true_images: list[o
         assert np.median(of_clips) >= 0.995, letter
 
 
-@pytest.mark.parametrize("stretch", ["resize", "hop"])
+@pytest.mark.parametrize("stretch", ["resize", "mean", "hop"])
 @pytest.mark.parametrize("way", WAYS)
 def test_six_seconds_an_image(
     way: str, stretch: Any, clips: list[Pcm], true_maps: list[dict[str, oracle.Array]]
@@ -192,6 +192,7 @@ def test_channels_of_a_format(name: Any, letters: str, clips: list[Pcm], true_im
         {"rate": 22050, "bands": 128},
         {"fmin": 50.0, "fmax": 14000.0},
         {"bands": 64, "seconds": 2.5},
+        {"bands": 64, "seconds": 2.5, "stretch": "mean"},
         {"bands": 64, "seconds": 2.5, "stretch": "hop"},
     ],
     ids=str,
@@ -211,6 +212,7 @@ def test_hops_of_the_reference(rate: int, bands: int, hop: int) -> None:
     assert FeatureSettings(rate=rate, bands=bands).hop == hop
     assert FeatureSettings(rate=rate, bands=bands, seconds=6, stretch="hop").hop == 6 * hop
     assert FeatureSettings(rate=rate, bands=bands, seconds=6, stretch="resize").hop == hop
+    assert FeatureSettings(rate=rate, bands=bands, seconds=6, stretch="mean").hop == hop
 
 
 # --- edges ---------------------------------------------------------------------------------------------------
@@ -266,7 +268,8 @@ def test_a_last_frame_centred_on_the_last_sample(way: str, clips: list[Pcm]) -> 
 
 
 @pytest.mark.parametrize(
-    ("library", "stretch"), [("tensorflow", "resize"), ("tensorflow", "hop"), ("keras", "resize")]
+    ("library", "stretch"),
+    [("tensorflow", "resize"), ("tensorflow", "mean"), ("tensorflow", "hop"), ("keras", "resize")],
 )
 def test_batched_equals_single_whatever_the_batch_mates(library: str, stretch: Any, clips: list[Pcm]) -> None:
     settings = FeatureSettings(rate=8000, bands=64, seconds=2, stretch=stretch, format="APX")
@@ -351,12 +354,12 @@ def resize(library: str, image: oracle.Image, settings: FeatureSettings) -> orac
     turned = np.moveaxis(image, 0, 1)
     if library == "graph":
         dataset = tf.data.Dataset.from_tensors(turned).map(
-            lambda x: formats.resize_time(ops, tf.ensure_shape(tf.identity(x), (None, None, 3)), settings)
+            lambda x: narrowing.narrow(ops, tf.ensure_shape(tf.identity(x), (None, None, 3)), settings)
         )
         narrow = next(dataset.as_numpy_iterator())
     else:
         words = ops if library == "tensorflow" else keras.ops
-        narrow = np.asarray(formats.resize_time(words, words.cast(turned, "uint8"), settings))
+        narrow = np.asarray(narrowing.narrow(words, words.cast(turned, "uint8"), settings))
     return np.moveaxis(narrow, 0, 1)
 
 
@@ -364,12 +367,14 @@ def resize(library: str, image: oracle.Image, settings: FeatureSettings) -> orac
     ("library", "seconds"),
     [("keras", 2.2), *product(["tensorflow", "graph"], [1.1, 2, 2.2, 2.5, 5, 6, 8, 10])],
 )
-def test_resizing_is_exact_for_any_width(library: str, seconds: float) -> None:
+@pytest.mark.parametrize("stretch", ["resize", "mean"])
+def test_narrowing_is_exact_for_any_width(library: str, seconds: float, stretch: Any) -> None:
     random = np.random.default_rng(3)
-    settings = FeatureSettings(rate=8000, bands=16, seconds=seconds)
+    settings = FeatureSettings(rate=8000, bands=16, seconds=seconds, stretch=stretch)
+    recipe = Recipe(rate=8000, bands=16, seconds=seconds, stretch=stretch)
     for width in (352, 1119) if library == "keras" else (16, 17, 99, 352, 1119, 4801):
         image = random.integers(0, 256, (16, width, 3), np.uint8)
-        true = oracle.resized(image, Recipe(rate=8000, bands=16, seconds=seconds))
+        true = oracle.resized(image, recipe)
         np.testing.assert_array_equal(resize(library, image, settings), true)
         assert true.shape[1] >= settings.columns
 
