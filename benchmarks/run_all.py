@@ -1,8 +1,9 @@
 """Run every benchmark, or those that are named, and write benchmarks/RESULTS.md with the machine described.
 
     python -m benchmarks.run_all [NAME ...]
+    python -m benchmarks.run_all NAME --OPTION ...
 
-Sections of benchmarks that are not run stay as they were.
+Sections of benchmarks that are not run stay as they were. One with options of its own gets a section of its own.
 """
 
 import json
@@ -39,13 +40,15 @@ def machine():
     )
 
 
-def section(name):
+def section(name, options):
     """-> the lines of one benchmark, once it has run."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "rows.json"
         done = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{name}", "--json", str(out)], cwd=HERE.parent, check=False
+            [sys.executable, "-m", f"benchmarks.{name}", "--json", str(out), *options],
+            cwd=HERE.parent,
+            check=False,
         )
         took = f"{time.monotonic() - began:.0f} s"
         print(f"== {name}: {took}", flush=True)
@@ -64,24 +67,27 @@ def section(name):
 
 
 def kept(path):
-    """-> {name: lines} of what was written before."""
-    parts = re.split(r"^## (\w+)\n", path.read_text(), flags=re.M)[1:] if path.exists() else []
-    return {name: text.strip().splitlines() for name, text in zip(parts[::2], parts[1::2], strict=True)}
+    """-> {title: lines} of what was written before."""
+    parts = re.split(r"^## (.+)\n", path.read_text(), flags=re.M)[1:] if path.exists() else []
+    return {title: text.strip().splitlines() for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def main():
-    asked = sys.argv[1:] or NAMES
+    first = next((n for n, word in enumerate(sys.argv) if n and word.startswith("-")), len(sys.argv))
+    asked, options = sys.argv[1:first] or NAMES, sys.argv[first:]
     if wrong := [name for name in asked if name not in NAMES]:
         sys.exit(f"no benchmark {wrong[0]!r}; there are: {', '.join(NAMES)}")
+    if options and len(asked) != 1:
+        sys.exit(f"options are for one benchmark: NAME {' '.join(options)}")
     path = HERE / "RESULTS.md"
     sections = kept(path)
     for name in asked:
-        sections[name] = section(name)
+        sections[" ".join([name, *options])] = section(name, options)
         # One by one: what was measured stays when the next is stopped.
         lines = [TITLE]
-        for known in NAMES:
-            if known in sections:
-                lines += ["", f"## {known}", "", *sections[known]]
+        for title in sorted(sections):
+            if title.split()[0] in NAMES:
+                lines += ["", f"## {title}", "", *sections[title]]
         path.write_text("\n".join(lines) + "\n")
 
 

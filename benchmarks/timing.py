@@ -42,7 +42,7 @@ def arguments(description: str | None) -> argparse.Namespace:
     """`--json FILE` and `--seconds S`."""
     parser = argparse.ArgumentParser(description=(description or "").split("\n\n")[0])
     parser.add_argument("--json", metavar="FILE", help="write the rows as a list of objects")
-    parser.add_argument("--seconds", type=float, default=2.0, help="measured for each peer of each case")
+    parser.add_argument("--seconds", type=float, default=1.0, help="measured for each peer of each case")
     return parser.parse_args()
 
 
