@@ -24,7 +24,7 @@ def draw(results: Results) -> list[Path]:
     """Draw every picture that the pages name -> their files."""
     made = []
     for entry in results.entries:
-        if entry.figures is None:
+        if entry.figures is None or not entry.pictures:
             continue
         kind, paint = ("confusion", confusion) if entry.table == "esc10" else ("classes", classes)
         made += [_save(results, entry, kind, paint), _save(results, entry, "curves", curves)]

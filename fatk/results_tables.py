@@ -26,6 +26,7 @@ class Entry:
     name: str  # of the folder
     kept: kept.Kept
     figures: Figures | None  # None for an ablation
+    pictures: bool = True  # whether the page shows its pictures
 
 
 class Results:
@@ -42,14 +43,15 @@ class Results:
             self._entry(row) for row in tree.get("row", []) if (place / RESULTS / row["kept"]).is_dir()
         ]
 
-    def _entry(self, row: dict[str, str]) -> Entry:
+    def _entry(self, row: dict[str, Any]) -> Entry:
         folder = self.place / RESULTS / row["kept"]
         found = kept.read(folder)
         try:
             own = None if found.kind == "ablation" else results_figures.figures(found)
         except ValueError as error:
             raise UserError(f"{folder}: {error}") from None
-        return Entry(row["table"], row["what"], row["command"], row["kept"], found, own)
+        shown = row.get("pictures", True)
+        return Entry(row["table"], row["what"], row["command"], row["kept"], found, own, shown)
 
     def of(self, table: str) -> list[Entry]:
         """The entries of one table."""
@@ -121,6 +123,7 @@ class Results:
         lines = [
             line
             for entry in self.of(table)
+            if entry.pictures
             for line in (
                 f"![{alt}: {entry.what}]({picture(entry.name, kind)})",
                 f"![Learning curves: {entry.what}]({picture(entry.name, 'curves')})",

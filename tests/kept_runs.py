@@ -37,7 +37,9 @@ def write_run(
         for n in range(EPOCHS)
     ]
     scoring.write_rows(folder / "history.csv", ("epoch", "stage", "loss", "val_loss", "val_lwlrap"), curve)
-    (folder / "summary.json").write_text(json.dumps({"name": folder.name, "seed": seed}))
+    (folder / "summary.json").write_text(
+        json.dumps({"name": folder.name, "seed": seed, "seconds": 60.0 * seed})
+    )
     tree = {"name": folder.name, "seed": seed, "data": {"kind": "demo", "path": "/somewhere/set"}}
     settings = to_toml(from_tree(tree | {"train": {"keep": "last"}, "evaluate": {"crops": 5}}))
     (folder / "config.toml").write_text(f"{settings}\n# clips: 0123 \n")
