@@ -1,5 +1,6 @@
 """Figures of a cross-validation, or of one run, from what is kept of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,3 +68,15 @@ def _measure(what: str, by_seed: dict[int, list[KeptRun]], mean: Scores) -> Meas
     means = [float(np.mean([parts[seed, run.part] for run in runs])) for seed, runs in by_seed.items()]
     deviation = float(np.std(means, ddof=1)) if len(means) > 1 else None
     return Measure(float(np.mean(means)), deviation, parts, float(getattr(mean, what)))
+
+
+def joined(rows: Sequence[Figures]) -> Scores:
+    """The mean prediction of several rows. Raises `ValueError` where they are not of the same clips."""
+    first = rows[0].mean
+    if any(set(row.mean.names) != set(first.names) for row in rows):
+        raise ValueError("rows held out different clips.")
+    chances = []
+    for row in rows:
+        places = {name: number for number, name in enumerate(row.mean.names)}
+        chances.append(row.mean.chances[[places[name] for name in first.names]])
+    return Scores(first.names, first.truth, np.mean(chances, axis=0))

@@ -9,6 +9,7 @@ from fatk import ablation_table, kept, results_figures
 from fatk.cli import UserError
 from fatk.config import ConfigError, read_toml
 from fatk.results_figures import Figures, Measure
+from fatk.scoring import Scores
 
 RESULTS = Path("benchmarks") / "results"
 DOCS = Path("docs")
@@ -29,6 +30,16 @@ class Entry:
     pictures: bool = True  # whether the page shows its pictures
 
 
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Rows of ours whose networks answer together."""
+
+    table: str
+    what: str
+    command: str
+    scores: Scores
+
+
 class Results:
     """Everything that is kept under a checkout, and what was published by others."""
 
@@ -42,6 +53,25 @@ class Results:
         self.entries = [
             self._entry(row) for row in tree.get("row", []) if (place / RESULTS / row["kept"]).is_dir()
         ]
+
+        self.together = [
+            self._together(row)
+            for row in tree.get("together", [])
+            if all((place / RESULTS / name).is_dir() for name in row["kept"])
+        ]
+
+    def _together(self, row: dict[str, Any]) -> Together:
+        own = [entry.figures for name in row["kept"] for entry in self.entries if entry.name == name]
+        figures = [found for found in own if found is not None]
+        if len(figures) != len(row["kept"]):
+            raise UserError(
+                f"tables.toml: {row['what']!r} must name rows with figures. Received: {row['kept']}."
+            )
+        try:
+            scores = results_figures.joined(figures)
+        except ValueError as error:
+            raise UserError(f"tables.toml: {row['what']!r}: {error}") from None
+        return Together(row["table"], row["what"], row["command"], scores)
 
     def _entry(self, row: dict[str, Any]) -> Entry:
         folder = self.place / RESULTS / row["kept"]
@@ -75,6 +105,18 @@ class Results:
             for entry in map(_Shown, self.of("esc10"))
         ]
         rows += [
+            [
+                row.what,
+                "",
+                "",
+                _hundred(row.scores.accuracy or 0),
+                _plain(row.scores.lwlrap),
+                f"`{row.command}`",
+            ]
+            for row in self.together
+            if row.table == "esc10"
+        ]
+        rows += [
             [row["what"], f"{row['accuracy']:g}", "", "", "", row["source"]]
             for row in self.published
             if row["table"] == "esc10"
@@ -95,6 +137,18 @@ class Results:
             judged = f"{len(entry.figures.mean.names)} curated clips, held out"
             seeds, whole = str(len(entry.figures.seeds)), _plain(entry.figures.lwlrap.whole)
             rows.append([entry.what, judged, _lwlrap(entry), seeds, whole, entry.code])
+        rows += [
+            [
+                row.what,
+                f"{len(row.scores.names)} curated clips, held out",
+                "",
+                "",
+                _plain(row.scores.lwlrap),
+                f"`{row.command}`",
+            ]
+            for row in self.together
+            if row.table == "fat10"
+        ]
         rows += [
             [row["what"], row["judged"], f"{row['lwlrap']:.3f}", "", "", row["source"]]
             for row in self.published
