@@ -18,6 +18,7 @@ from tests.kept_runs import CLASSES, read_table, write_ablation, write_crossval
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / results_tables.RESULTS
 ROWS = read_toml(KEPT / "tables.toml")["row"]
+TOGETHER = read_toml(KEPT / "tables.toml")["together"]
 
 # What the checkout says
 
@@ -104,6 +105,34 @@ def test_a_row_may_do_without_pictures(place: Path) -> None:
     assert drawn
     assert set(re.findall(r"!\[.*?\]\((.*?)\)", page)) == drawn
     assert not [name for name in drawn for own in bare if own in name]
+
+
+def test_rows_together_are_their_mean_prediction(place: Path) -> None:
+    keep_all()
+    (row,) = results_tables.Results(place).together
+    first, second = (figures(kept.read(results_tables.RESULTS / name)) for name in TOGETHER[0]["kept"])
+    assert (row.scores.chances == first.mean.chances).all()  # both are of the same runs here
+
+    path = results_tables.RESULTS / TOGETHER[0]["kept"][1] / "predictions.csv"
+    head, *lines = path.read_text().splitlines()
+    other = [",".join([*line.split(",")[:-2], *line.split(",")[:-3:-1]]) for line in lines]
+    path.write_text(
+        "\n".join([head, *other[::-1]]) + "\n"
+    )  # two classes change places, and clips their order
+    assert results.main([]) == 0
+    second = figures(kept.read(results_tables.RESULTS / TOGETHER[0]["kept"][1]))
+    assert second.mean.names != first.mean.names
+    of_second = dict(zip(second.mean.names, second.mean.chances, strict=True))
+    both = (first.mean.chances + np.stack([of_second[name] for name in first.mean.names])) / 2
+    wanted = label_ranking_average_precision_score(
+        first.mean.truth, both, sample_weight=first.mean.truth.sum(1)
+    )
+    line = f"| {row.what} | {len(both)} curated clips, held out |  |  | {wanted:.4f} |"
+    assert line in (place / "docs" / "results.md").read_text()
+
+    shutil.rmtree(path.parent)  # a row that is missing takes what it is a part of along
+    assert results.main([]) == 0
+    assert row.what not in (place / "docs" / "results.md").read_text()
 
 
 def test_rows_that_are_not_there_are_left_out(place: Path) -> None:
