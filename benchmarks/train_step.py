@@ -139,7 +139,7 @@ def work(name, precision, batch, size, steps):
 
 
 def missing(name, on_gpu):
-    """-> the packages that a contestant lacks, in words; empty where it can run."""
+    """-> what keeps a contestant from running, in words; empty where it can run."""
     if name == TENSORFLOW and on_gpu:
         return "would run on the CPU"
     needs = {TENSORFLOW: "tensorflow", "densenet121": "keras_hub"}.get(name, "keras")

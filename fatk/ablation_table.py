@@ -23,9 +23,7 @@ class Line:
     difference: float | None  # from the row that it builds on, over the seeds that both have
     by_crops: dict[int, float]  # lwlrap with so many crops a clip, over seeds
     together: float | None  # lwlrap of the seeds' mean prediction
-    accuracy: (
-        float | None
-    )  # share of clips whose highest class is theirs, over seeds; None for several labels
+    accuracy: float | None  # 0..1, over seeds; None where clips carry several labels
     minutes: float | None  # a run's training took, validation included: the median over seeds
 
     @property

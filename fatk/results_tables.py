@@ -104,18 +104,10 @@ class Results:
             [entry.what, _percent(entry.figures.accuracy), *_seeds(entry), _lwlrap(entry), entry.code]
             for entry in map(_Shown, self.of("esc10"))
         ]
-        rows += [
-            [
-                row.what,
-                "",
-                "",
-                _hundred(row.scores.accuracy or 0),
-                _plain(row.scores.lwlrap),
-                f"`{row.command}`",
-            ]
-            for row in self.together
-            if row.table == "esc10"
-        ]
+        for row in self.together:
+            if row.table == "esc10":
+                right = "" if row.scores.accuracy is None else _hundred(row.scores.accuracy)
+                rows.append([row.what, "", "", right, _plain(row.scores.lwlrap), f"`{row.command}`"])
         rows += [
             [row["what"], f"{row['accuracy']:g}", "", "", "", row["source"]]
             for row in self.published
