@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from fatk import background, cli, device_features, folders, runtime, unfit, verdict
 from fatk import checkpoint as checkpoints
+from fatk import cli, device_features, folders, runtime, unfit, verdict
 from fatk.callbacks import UNFINISHED, Bar, Interrupted, Keeper, write_network
 from fatk.config import Config
 from fatk.export import export
@@ -215,7 +215,7 @@ class Trainer:
                 shown = device_features.painted(self.tagger.front, next(iter(feed)))
                 self.board.mixed(shown, self._mixing())
             self.tagger.fit(
-                background.batches(feed) if background.wanted(self.config.train) else feed,
+                feed,
                 initial_epoch=start,
                 epochs=stop,
                 steps_per_epoch=self.steps - skipped,

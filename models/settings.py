@@ -159,9 +159,6 @@ class TrainSettings:
     accumulate: int = 1  # batches whose mean gradient makes one step
     ema: float = 0.0  # momentum of a running mean of the weights, which is judged and kept; 0: none
     shuffle: int = 512  # clips in the shuffle buffer
-    # On Linux and a CPU the threads that make batches let those of the step go first, which then waits less for
-    # them; they also let other programs go first, and starve beside those that need the whole processor.
-    background: bool = False
     checkpoint_minutes: float = 10.0  # between checkpoints within an epoch; each epoch ends with one
 
     def __post_init__(self) -> None:
