@@ -14,6 +14,9 @@ from fatk.scoring import Scores
 RESULTS = Path("benchmarks") / "results"
 DOCS = Path("docs")
 PAGES = (Path("README.md"), DOCS / "results.md")
+JUDGED = (
+    "curated clips, held out"  # what a row of several labels is judged on, where `tables.toml` does not say
+)
 _BLOCK = re.compile(r"(<!-- results: ([a-z0-9-]+) -->\n)(.*?)(<!-- /results -->)", re.S)
 
 
@@ -28,6 +31,7 @@ class Entry:
     kept: kept.Kept
     figures: Figures | None  # None for an ablation
     pictures: bool = True  # whether the page shows its pictures
+    judged: str = JUDGED
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,7 @@ class Together:
     what: str
     command: str
     scores: Scores
+    judged: str = JUDGED
 
 
 class Results:
@@ -71,7 +76,7 @@ class Results:
             scores = results_figures.joined(figures)
         except ValueError as error:
             raise UserError(f"tables.toml: {row['what']!r}: {error}") from None
-        return Together(row["table"], row["what"], row["command"], scores)
+        return Together(row["table"], row["what"], row["command"], scores, row.get("judged", JUDGED))
 
     def _entry(self, row: dict[str, Any]) -> Entry:
         folder = self.place / RESULTS / row["kept"]
@@ -80,8 +85,8 @@ class Results:
             own = None if found.kind == "ablation" else results_figures.figures(found)
         except ValueError as error:
             raise UserError(f"{folder}: {error}") from None
-        shown = row.get("pictures", True)
-        return Entry(row["table"], row["what"], row["command"], row["kept"], found, own, shown)
+        shown, judged = row.get("pictures", True), row.get("judged", JUDGED)
+        return Entry(row["table"], row["what"], row["command"], row["kept"], found, own, shown, judged)
 
     def of(self, table: str) -> list[Entry]:
         """The entries of one table."""
@@ -126,13 +131,13 @@ class Results:
     def _fat10(self) -> str:
         rows = []
         for entry in map(_Shown, self.of("fat10")):
-            judged = f"{len(entry.figures.mean.names)} curated clips, held out"
+            judged = f"{len(entry.figures.mean.names)} {entry.judged}"
             seeds, whole = str(len(entry.figures.seeds)), _plain(entry.figures.lwlrap.whole)
             rows.append([entry.what, judged, _lwlrap(entry), seeds, whole, entry.code])
         rows += [
             [
                 row.what,
-                f"{len(row.scores.names)} curated clips, held out",
+                f"{len(row.scores.names)} {row.judged}",
                 "",
                 "",
                 _plain(row.scores.lwlrap),
@@ -196,6 +201,7 @@ class _Shown:
         if entry.figures is None:
             raise UserError(f"{entry.name}: an ablation is for the table 'ablation'.")
         self.what, self.figures, self.code = entry.what, entry.figures, f"`{entry.command}`"
+        self.judged = entry.judged
 
 
 def _seeds(entry: _Shown) -> list[str]:

@@ -69,8 +69,12 @@ def test_a_kept_row_can_be_made_again_and_is_honest(row: dict[str, str], shared:
                 assert known[name] == {c for c, on in zip(found.classes, truth, strict=True) if on}
     if row["table"] != "ablation":
         names = figures(found).mean.names
-        assert len(names) == {"esc10": 400, "fat10": 240}[row["table"]]
-        assert set(names) == set(known)
+        if "judged" in row:  # on some of them, each once
+            assert len(set(names)) == len(names)
+            assert set(names) < set(known)
+        else:
+            assert len(names) == {"esc10": 400, "fat10": 240}[row["table"]]
+            assert set(names) == set(known)
 
 
 # Made-up runs
@@ -128,7 +132,7 @@ def test_rows_together_are_their_mean_prediction(place: Path) -> None:
     wanted = label_ranking_average_precision_score(
         first.mean.truth, both, sample_weight=first.mean.truth.sum(1)
     )
-    line = f"| {row.what} | {len(both)} curated clips, held out |  |  | {wanted:.4f} |"
+    line = f"| {row.what} | {len(both)} {given['judged']} |  |  | {wanted:.4f} |"
     assert line in (place / "docs" / "results.md").read_text()
 
     shutil.rmtree(path.parent)  # a row that is missing takes what it is a part of along
