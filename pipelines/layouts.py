@@ -67,7 +67,10 @@ def read_demo(settings: DataSettings) -> Source:
 
 
 def _read_kaggle(settings: DataSettings, name: str) -> Source:
-    """Kaggle's layout; a `test_labels.csv` beside it gives the test clips' true labels."""
+    """Kaggle's layout; a `test_labels.csv` beside it gives the test clips' true labels.
+
+    A column `fold` of the curated table says where curated clips are held out together.
+    """
     root = Path(settings.path)
     need_folder(root)
     template = root / "sample_submission.csv"
@@ -81,6 +84,8 @@ def _read_kaggle(settings: DataSettings, name: str) -> Source:
             continue
         need_folder(folder)
         pools[table], repaired = read_table(table, folder, pool)
+        if pool == CURATED:
+            check_fold(pools[table], settings.fold, table)
         notes += repaired
     test, repaired = read_table(template, root / "test", TEST, labelled=False)
     notes += repaired
@@ -105,6 +110,8 @@ def _read_zenodo(settings: DataSettings) -> Source:
         if _absent(pool, table, folder, notes):
             continue
         pools[table], repaired = read_table(table, folder, pool)
+        if pool == CURATED:
+            check_fold(pools[table], settings.fold, table)
         notes += repaired
     words = meta / "vocabulary.csv"
     found = vocabulary(clip for clips in pools.values() for clip in clips)

@@ -17,7 +17,7 @@ Encoding = Literal["pcm16", "flac", "vorbis"]
 # unless the class says otherwise.
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 
-_FOLDED = ("csv", "esc50", "esc10")
+_FOLDED = ("csv", "fat2019", "esc50", "esc10")
 
 # The hop that the reference used at 44.1 kHz where it is not round(rate / bands), by (rate, bands).
 _REFERENCE_HOPS = {(44100, 128): 347}
@@ -53,7 +53,7 @@ class DataSettings:
     )
     path: str = ""  # folder of the audio files (csv), of the classes (folders), of the set (all others)
     table: str = ""  # csv: the table, columns fname and labels; fold, valid, source, license as there are
-    fold: int | None = None  # csv, esc50, esc10: the fold held out for validation
+    fold: int | None = None  # csv, fat2019 (of curated clips), esc50, esc10: the fold held out for validation
     relabel: str = ""  # an audit's table; labels.relabel says what is done by it
     records: str = ""  # folder of the TFRecord shards; empty: records/<name>
     # Their order and subset; empty: as in the tables. For csv another label is an error.

@@ -198,7 +198,10 @@ def test_a_key_under_a_value_is_no_key() -> None:
         ("evaluate.segment_seconds=0", "`evaluate.segment_seconds` must be from 1 to 3600. Received: 0.0."),
         ("log.images=0", "`log.images` must be at least 1."),
         ("data.kind=csv", "`data.table` is needed where `kind` is 'csv'"),
-        ("data.fold=1", "`data.fold` is for the kinds csv, esc50, esc10 only. Received: 1 with 'demo'."),
+        (
+            "data.fold=1",
+            "`data.fold` is for the kinds csv, fat2019, esc50, esc10 only. Received: 1 with 'demo'.",
+        ),
         ("augment=1", "`augment` must be an object. Received: 1."),
         ("stage.0=5", "`stage.0` must be an object. Received: 5."),
         ("stage=5", "`stage` must be a valid array. Received: 5."),

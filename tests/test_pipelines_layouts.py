@@ -12,6 +12,7 @@ import pytest
 from pipelines.published import EXPECTED, FLAGGED, compare, counts
 from pipelines.settings import DataSettings
 from pipelines.sources import CURATED, NOISY, TEST, Clip, DataError, Source, read_source
+from pipelines.splits import split
 from tests.trees import CLASSES, esc50, fsd50k, fsdnoisy18k, kaggle, table, wav, zenodo
 
 
@@ -40,6 +41,20 @@ def test_kaggle_layout(tmp_path: Path) -> None:
     assert all(clip.path.is_file() for clip in source.clips)
     assert [clip.labels for clip in source.pool(TEST)] == [(), ()]
     assert source.template == tmp_path / "sample_submission.csv"
+
+
+def test_kaggle_layout_may_have_folds_of_curated_clips(tmp_path: Path) -> None:
+    rows = kaggle(tmp_path) / "train_curated.csv"
+    lines = rows.read_text().splitlines()
+    with pytest.raises(DataError, match=r"train_curated.csv: no clip of fold 1. It has no column 'fold'."):
+        read_source(of("fat2019", tmp_path, fold=1))
+    numbers = ["fold", "1", "2", "2"]
+    rows.write_text("".join(f"{line},{number}\n" for line, number in zip(lines, numbers, strict=True)))
+    source = read_source(of("fat2019", tmp_path, fold=1))
+    assert [clip.fold for clip in source.pool(CURATED)] == [1, 2]  # the third one is flagged
+    held = split(source, of("fat2019", tmp_path, fold=1), 0)
+    assert [clip.name for clip in held.valid] == ["00000001.wav"]
+    assert len(held.train) == 1 + len(source.pool(NOISY))
 
 
 def test_zenodo_layout_gives_labels_of_the_test_clips_and_where_clips_come_from(tmp_path: Path) -> None:
