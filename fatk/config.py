@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 _SHARED = "../../../shared"  # how shipped configs name the folder of shared recordings; see FATK_SHARED
 _PATHS = (("data", "path"), ("data", "table"), ("data", "records"), ("data", "relabel"), ("train", "init"))
+# Keys that runs of earlier versions have in their config: they changed no result, and are passed over.
+_RETIRED = (("train", "background"),)
 
 
 class ConfigError(ValueError):
@@ -220,6 +222,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         tree = read_toml(path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config.{_shipped()}") from None
+    for section, key in _RETIRED:
+        if isinstance(tree.get(section), dict):
+            tree[section].pop(key, None)
     _resolve_paths(tree, path.parent)
     tree.setdefault("name", path.stem)
     problems = []

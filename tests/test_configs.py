@@ -398,3 +398,11 @@ def test_overrides_may_stand_anywhere() -> None:
     assert made[0] == made[1]
     assert isinstance(made[0], Config)
     assert (made[0].seed, made[0].name) == (3, "try")
+
+
+def test_a_key_that_is_no_more_is_passed_over_in_a_file_but_is_no_key(tmp_path: Path) -> None:
+    """Runs of earlier versions are read; whoever asks for it now is told."""
+    wanted = replace(load_config(DEMO), name="try")
+    earlier = to_toml(wanted).replace("[train]\n", "[train]\nbackground = false\n")
+    assert load_config(write(tmp_path, earlier)) == wanted
+    assert problems(DEMO, "train.background=true")[0].startswith("`train.background` is no key.")
