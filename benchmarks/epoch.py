@@ -76,13 +76,13 @@ def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--json", metavar="FILE", help="write the rows as a list of objects")
     parser.add_argument("--seconds", type=float, default=8.0, help="measured for each feed")
-    parser.add_argument("--steps", type=int, help="in a round; otherwise 3, and 60 on a GPU")
+    parser.add_argument("--steps", type=int, help="in a round; otherwise 2, and 60 on a GPU")
     parser.add_argument("--device", action="store_true", help="on a CPU too: features where the network is")
     asked = parser.parse_args()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):  # where the commands keep theirs
         jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "fatk" / "jax"))
     on_gpu = jax.default_backend() == "gpu"
-    batch, steps = (128, asked.steps or 60) if on_gpu else (32, asked.steps or 3)
+    batch, steps = (128, asked.steps or 60) if on_gpu else (32, asked.steps or 2)
     precision = "bfloat16" if on_gpu else "float32"
 
     def tagger_of(features):
