@@ -1,7 +1,8 @@
-"""fat10 as two folds of its curated clips that share no recording: how a recipe does on sounds it has not heard.
+r"""fat10 as two folds of its curated clips that share no recording: how a recipe does on sounds it has not heard.
 
     python -m benchmarks.fat10_sources --out records/fat10_by_source
-    python -m fatk.crossval --config C data.path=records/fat10_by_source data.fold=1 split.kind=auto name=NAME
+    python -m fatk.crossval --config C data.path=records/fat10_by_source data.records=records/fat10_unheard \
+      data.fold=1 split.kind=auto name=NAME
 
 fat10's curated clips are mixed from folds 1 and 2 of ESC-10, its test clips from fold 5. A plain split of the
 curated clips puts the same recordings on both sides and so flatters; the test clips know no such help. Here a clip
