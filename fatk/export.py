@@ -88,11 +88,12 @@ def _member_says(member: Trained, plan: Plan, clips: list[np.ndarray]) -> np.nda
     from pipelines.domain import whole_image
 
     network, config = networks.load(member.run.network), member.config
-    count = plan.crops or config.evaluate.crops
+    columns, evaluate = config.features.columns, config.evaluate
+    count = plan.crops or evaluate.crops
     answers = []
     for clip in clips:
         image = whole_image(ops, tf.constant(clip), config.features, config.domain).image
-        cut = serving_windows.cut(image, config.features.columns, tf.constant(count), plan.jitter)
+        cut = serving_windows.cut(image, columns, tf.constant(count), plan.jitter, evaluate.around)
         logits = network(to_unit(cut).numpy(), training=False)
         answers.append(keras.ops.sigmoid(mean_logits(logits, count)))
     said = np.stack([np.asarray(keras.ops.convert_to_numpy(answer))[0] for answer in answers])

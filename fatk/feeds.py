@@ -37,6 +37,7 @@ class Feeds:
             batch=config.train.batch,
             shuffle=config.train.shuffle,
             crops=config.evaluate.crops,
+            around=config.evaluate.around,
             seed=config.seed,
         )
         clips = prepared.split.train

@@ -134,7 +134,8 @@ def _windows(plan: Any, clip: np.ndarray) -> np.ndarray:
 
     config = plan.members[0].config
     image = whole_image(ops, tf.constant(clip), config.features, config.domain).image
-    return crops.even_crops(image, config.features.columns, tf.constant(config.evaluate.crops)).numpy()
+    asked = config.evaluate
+    return crops.even_crops(image, config.features.columns, tf.constant(asked.crops), asked.around).numpy()
 
 
 def _validation(run: folders.Run, plan: Any, folder: Path) -> tuple[np.ndarray, np.ndarray] | None:

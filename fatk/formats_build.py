@@ -34,9 +34,10 @@ class PortableMember(Member):
         bands, columns, channels = self.features.shape
         image = whole_image(formats_ops, audio[None], *self.look).image
         rows = tf.reshape(tf.transpose(tf.cast(image, tf.float32), (0, 2, 1, 3)), (-1, bands * channels))
-        starts = crops.even_starts(tf.shape(rows)[0], columns, tf.constant(self.evaluate.crops))
+        frames, around = tf.shape(rows)[0], self.evaluate.around
+        starts = crops.even_starts(frames, columns, tf.constant(self.evaluate.crops), around)
         rows = tf.concat([rows, np.zeros((columns, bands * channels), np.float32)], axis=0)
-        cut = tf.gather(rows, starts[:, None] + np.arange(columns, dtype=np.int32)[None])
+        cut = tf.gather(rows, crops.columns_of(starts, columns, frames, around))
         cut = tf.reshape(cut, (self.evaluate.crops, columns, bands, channels))
         return to_unit(tf.transpose(cut, (0, 2, 1, 3)))
 

@@ -59,14 +59,16 @@ class Ensemble:
         self, audio: Tensor, count: Tensor | None, say: Callable[[Member, Tensor], Tensor]
     ) -> list[Tensor]:
         """(samples,) -> what is said of a member's crops, averaged over them, for each member."""
-        cuts: dict[tuple[Look, int | None], Tensor] = {}
+        cuts: dict[tuple[Look, int | None, bool], Tensor] = {}
         said = []
         for member, image in zip(self.members, self._images(audio), strict=True):
             own = None if count is not None else self._crops or member.evaluate.crops
-            key = member.look, own
+            around = member.evaluate.around
+            key = member.look, own, around
             if key not in cuts:
                 number = tf.constant(own) if count is None else count
-                cuts[key] = serving_windows.cut(image, member.features.columns, number, self._jitter)
+                columns = member.features.columns
+                cuts[key] = serving_windows.cut(image, columns, number, self._jitter, around)
             said.append(tf.reduce_mean(say(member, cuts[key]), axis=0))
         return said
 

@@ -14,24 +14,28 @@ _JITTER = 10  # the reference's jitter: up to 2 / 20 of the image's size
 _SEED = (2019, 4)  # the same draws in every call: a model answers in the same way twice
 
 
-def cut(image: Tensor, columns: int, count: Tensor, jitter: bool) -> Tensor:
+def cut(image: Tensor, columns: int, count: Tensor, jitter: bool, around: bool) -> Tensor:
     """(bands, frames, channels) -> (count, bands, columns, channels): evenly spaced, all but the first jittered.
 
     By up to a tenth of the size either way in time and, as a training crop, up to as many rows along frequency.
-    What lies outside of the image is 0.
+    What lies outside of the image is 0; with `around` its other end, in time.
     """
     if not jitter:
-        return crops.even_crops(image, columns, count)
+        return crops.even_crops(image, columns, count, around)
     bands, reach = image.shape[0], columns // _JITTER
     draws = tf.random.stateless_uniform([count, 2], _SEED, alg="philox")
     draws *= tf.cast(tf.range(count) > 0, tf.float32)[:, None]
     # Over whole numbers, each as likely: 2 reach + 1 of them in time, reach + 1 in frequency. The first stays.
     late = tf.cast(draws[:, 0] * (2 * reach + 1), tf.int32) - reach * tf.cast(tf.range(count) > 0, tf.int32)
     shift = tf.cast(draws[:, 1] * (reach + 1), tf.int32)
-    starts = crops.even_starts(tf.shape(image)[1], columns, count) + late
-    missing = tf.maximum(columns - tf.shape(image)[1], 0)
-    image = tf.pad(image, [[reach, 0], [reach, reach + missing], [0, 0]])
-    wide = crops.gather_crops(image, starts + reach, columns)
+    starts = crops.even_starts(tf.shape(image)[1], columns, count, around) + late
+    image = tf.pad(image, [[reach, 0], [0, 0], [0, 0]])
+    if around:
+        wide = crops.gather_crops(image, starts, columns, around)
+    else:
+        missing = tf.maximum(columns - tf.shape(image)[1], 0)
+        image = tf.pad(image, [[0, 0], [reach, reach + missing], [0, 0]])
+        wide = crops.gather_crops(image, starts + reach, columns)
     rows = reach - shift[:, None] + tf.range(bands)[None]
     return tf.gather(wide, rows, axis=1, batch_dims=1)
 

@@ -90,21 +90,38 @@ def random_crop(image: Tensor, columns: int, settings: AugmentSettings, seed: Te
     return cropped(image, place, place.start, columns)
 
 
-def even_starts(frames: tf.Tensor, columns: int, crops: tf.Tensor) -> tf.Tensor:
-    """-> (crops,) int32: evenly spaced from the first column to the last possible one; one: the middle."""
+def even_starts(frames: tf.Tensor, columns: int, crops: tf.Tensor, around: bool = False) -> tf.Tensor:
+    """-> (crops,) int32: evenly spaced from the first column to the last possible one; one: the middle.
+
+    With `around` as far from the last to the first as from each to the next: for crops that go on at the
+    beginning of an image where it ends.
+    """
     latest = tf.maximum(frames - columns, 0)
-    spread = tf.range(crops) * latest // tf.maximum(crops - 1, 1)
+    if around:
+        spread = tf.range(crops) * tf.maximum(frames, columns) // crops
+    else:
+        spread = tf.range(crops) * latest // tf.maximum(crops - 1, 1)
     return tf.where(crops == 1, latest // 2, spread)
 
 
-def gather_crops(image: tf.Tensor, starts: tf.Tensor, columns: int) -> tf.Tensor:
-    """(bands, frames, channels), (crops,) -> (crops, bands, columns, channels); zeros past the end."""
-    missing = tf.maximum(columns - tf.shape(image)[1], 0)
-    image = tf.pad(image, [[0, 0], [0, missing], [0, 0]])
-    cut = tf.gather(image, starts[:, None] + tf.range(columns)[None], axis=1)
+def columns_of(starts: tf.Tensor, columns: int, frames: tf.Tensor, around: bool = False) -> tf.Tensor:
+    """(crops,) first columns -> (crops, columns) int32 of all; with `around` those past the end are the first."""
+    places = starts[:, None] + tf.range(columns)[None]
+    return places % tf.maximum(frames, columns) if around else places
+
+
+def gather_crops(image: tf.Tensor, starts: tf.Tensor, columns: int, around: bool = False) -> tf.Tensor:
+    """(bands, frames, channels), (crops,) -> (crops, bands, columns, channels).
+
+    Zeros past the end; with `around` only of an image that is shorter than a crop, then its first columns.
+    """
+    frames = tf.shape(image)[1]
+    image = tf.pad(image, [[0, 0], [0, tf.maximum(columns - frames, 0)], [0, 0]])
+    cut = tf.gather(image, columns_of(starts, columns, frames, around), axis=1)
     return tf.transpose(cut, (1, 0, 2, 3))
 
 
-def even_crops(image: tf.Tensor, columns: int, crops: tf.Tensor) -> tf.Tensor:
+def even_crops(image: tf.Tensor, columns: int, crops: tf.Tensor, around: bool = False) -> tf.Tensor:
     """(bands, frames, channels) -> (crops, bands, columns, channels), evenly spaced over the clip."""
-    return gather_crops(image, even_starts(tf.shape(image)[1], columns, crops), columns)
+    starts = even_starts(tf.shape(image)[1], columns, crops, around)
+    return gather_crops(image, starts, columns, around)

@@ -117,14 +117,14 @@ def evaluation(
 ) -> tf.data.Dataset:
     """-> each clip once: {"image": (batch, crops, bands, columns, 3) float32 0..1, "target": (batch, classes)}.
 
-    Crops are evenly spaced. The last batch is filled up with clips of zeros that have no label. `with_rows`
-    adds "row": (batch,) int32, the clip's row in `examples`, -1 for filling.
+    Crops are evenly spaced, `feed.around` or up to the end. The last batch is filled up with clips of zeros
+    that have no label. `with_rows` adds "row": (batch,) int32, the clip's row in `examples`, -1 for filling.
     """
     targets = tf.constant(examples.targets)
 
     def make(row: tf.Tensor, pcm: tf.Tensor) -> dict[str, tf.Tensor]:
         image = image_of(pcm, features, domain)
-        image = crops.even_crops(image, features.columns, tf.constant(feed.crops))
+        image = crops.even_crops(image, features.columns, tf.constant(feed.crops), feed.around)
         image = tf.ensure_shape(image, (feed.crops, *features.shape))
         return {"image": image, "target": targets[row], "row": row}
 

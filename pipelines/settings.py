@@ -186,6 +186,7 @@ class FeedSettings:
     batch: int = 128  # clips
     shuffle: int = 512  # clips in the shuffle buffer, on top of the permutation of shards
     crops: int = 10  # evenly spaced crops of a validation clip
+    around: bool = False  # they go on at its beginning where it ends
     seed: int = 0  # of order, crops and augmentation
 
 
@@ -196,6 +197,9 @@ class EvaluateSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     crops: int = 10  # evenly spaced crops of a clip, whose probabilities are averaged
+    # Crops start all over a clip and go on at its beginning where it ends, as those of training where
+    # `augment.shift_fill` is "around": so an image of a whole clip has several too.
+    around: bool = False
     batch: int = 16  # clips; the network sees batch x crops images at once
     segment_seconds: float = 30.0  # long recordings are cut so, and each segment scaled by itself
 

@@ -358,7 +358,7 @@ def test_members_of_two_rates_are_refused() -> None:
 
 def test_jittered_crops_are_those_of_training() -> None:
     image = np.random.default_rng(0).integers(1, 256, (20, 67, 3)).astype(np.uint8)
-    found = serving_windows.cut(tf.constant(image), 20, tf.constant(40), True).numpy()
+    found = serving_windows.cut(tf.constant(image), 20, tf.constant(40), True, False).numpy()
     starts = crops.even_starts(tf.constant(67), 20, tf.constant(40)).numpy()
     np.testing.assert_array_equal(found[0], image[:, :20])
     moves = []
@@ -376,13 +376,25 @@ def test_jittered_crops_are_those_of_training() -> None:
     # Up to a tenth of 20 columns either way, and up to as many rows: all of it occurs.
     assert {late for late, _ in moves} == {-2, -1, 0, 1, 2}
     assert {shift for _, shift in moves} == {0, 1, 2}
-    again = serving_windows.cut(tf.constant(image), 20, tf.constant(40), True).numpy()
+    again = serving_windows.cut(tf.constant(image), 20, tf.constant(40), True, False).numpy()
     np.testing.assert_array_equal(again, found)
+
+
+def test_jittered_crops_around_a_clip() -> None:
+    """As of an image that has a tenth of a window more on either side: its other end."""
+    image = np.random.default_rng(0).integers(1, 256, (20, 21, 3)).astype(np.uint8)
+    found = serving_windows.cut(tf.constant(image), 20, tf.constant(9), True, True).numpy()
+    np.testing.assert_array_equal(found[0], image[:, :20])
+    starts = crops.even_starts(tf.constant(21), 20, tf.constant(9), around=True).numpy()
+    for number in range(1, 9):
+        turned = [np.roll(image, -(starts[number] + late), axis=1)[:, :20] for late in range(-2, 3)]
+        wanted = [crops.crop(tf.constant(one), 0, 20, shift).numpy() for one in turned for shift in range(3)]
+        assert sum((one == found[number]).all() for one in wanted) == 1
 
 
 def test_jitter_of_an_image_that_is_no_longer_than_a_window() -> None:
     image = tf.ones([20, 15, 3], tf.uint8)
-    found = serving_windows.cut(image, 20, tf.constant(6), True).numpy()
+    found = serving_windows.cut(image, 20, tf.constant(6), True, False).numpy()
     assert found.shape == (6, 20, 20, 3)
     assert (found[0] == np.pad(np.ones((20, 15, 3)), [(0, 0), (0, 5), (0, 0)])).all()
 

@@ -97,6 +97,19 @@ def test_new_clips_get_the_keras_models_answers(
     assert np.ptp(wanted, axis=0).max() > 0.05  # clips that a wrong answer would show with
 
 
+def test_crops_around_a_clip_are_converted_too(tmp_path: Path) -> None:
+    settings = SETTINGS.replace("crops = 2", "crops = 3\naround = true")
+    folder = write_run(tmp_path / "around", convolved("attention"), settings)
+    plain = write_run(tmp_path / "plain", convolved("attention"), SETTINGS.replace("crops = 2", "crops = 3"))
+    assert formats.main(["--model", str(folder), "--to", "litert", "onnx"]) == 0
+    clips = [clip(9), clip(2)[:50], clip(30)]
+    wanted = expected(Plan(read_members([folder])), clips)
+    for name, runtime in (("model.tflite", "litert"), ("model.onnx", "onnx")):
+        ask, _ = formats_run.RUNTIMES[runtime](folder / "formats" / name)
+        np.testing.assert_allclose(np.stack([ask(sound) for sound in clips]), wanted, atol=1e-4)
+    assert np.abs(wanted - expected(Plan(read_members([plain])), clips)).max() > 1e-3
+
+
 def test_smaller_weights_are_judged_on_the_validation_clips(run: folders.Run, told: dict[str, Any]) -> None:
     rows = {row["weights"]: row for row in told["files"] if row["input"] == "image"}
     kept = held.read(run)

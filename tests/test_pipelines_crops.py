@@ -234,6 +234,32 @@ def test_one_crop_is_the_middle(frames: int, expected: int) -> None:
     )
 
 
+@given(frames=st.integers(1, 5000), columns=st.integers(1, 400), count=st.integers(2, 50))
+@settings(max_examples=100, deadline=None)
+def test_starts_around_a_clip_leave_the_same_way_from_the_last_to_the_first(
+    frames: int, columns: int, count: int
+) -> None:
+    starts = crops.even_starts(tf.constant(frames), columns, tf.constant(count), around=True).numpy()
+    assert starts[0] == 0
+    steps = np.diff([*starts, max(frames, columns)])
+    assert steps.min() >= 0
+    assert steps.max() - steps.min() <= 1
+
+
+@pytest.mark.parametrize("frames", [3, 8, 31])
+def test_crops_around_a_clip_go_on_at_its_beginning(frames: int) -> None:
+    image = numbered(4, frames)
+    found = crops.even_crops(tf.constant(image), 8, tf.constant(4), around=True).numpy()
+    padded = np.pad(image, [(0, 0), (0, max(8 - frames, 0)), (0, 0)])
+    width = padded.shape[1]
+    wanted = [np.roll(padded, -(number * width // 4), axis=1)[:, :8] for number in range(4)]
+    np.testing.assert_array_equal(found, wanted)
+    (graph,) = mapped(lambda x, n: crops.even_crops(x, 8, n, True), image, np.int32([4]))
+    np.testing.assert_array_equal(graph, wanted)
+    one = crops.even_crops(tf.constant(image), 8, tf.constant(1), around=True).numpy()
+    np.testing.assert_array_equal(one, crops.even_crops(tf.constant(image), 8, tf.constant(1)).numpy())
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 10])
 @pytest.mark.parametrize("frames", [3, 8, 9, 31])
 def test_even_crops_are_crops_at_even_starts(frames: int, count: int) -> None:

@@ -1,5 +1,6 @@
 """Feeds: epochs, seeds, entering anywhere, shapes; evaluation once a clip."""
 
+from dataclasses import replace
 from itertools import islice
 from typing import Any, get_args
 
@@ -226,6 +227,15 @@ def test_evaluation_has_each_clip_once_and_fills_the_last_batch(examples: Exampl
     assert not images[-2:].any()
     for row, image in zip(rows[:-2], images, strict=False):
         assert alike(image, crops.even_crops(whole_image(row), 16, tf.constant(3)).numpy())
+
+
+def test_evaluation_around_a_clip(examples: Examples) -> None:
+    feed = replace(FEED, around=True)
+    for batch in datasets.evaluation(examples, FEATURES, feed, with_rows=True).as_numpy_iterator():
+        for row, image in zip(batch["row"], batch["image"], strict=True):
+            if row >= 0:
+                wanted = crops.even_crops(whole_image(row), 16, tf.constant(3), around=True).numpy()
+                assert alike(image, wanted)
 
 
 def test_evaluation_without_rows_is_what_keras_takes(examples: Examples) -> None:
