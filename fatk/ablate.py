@@ -81,7 +81,7 @@ class Ablation:
 
     def _run(self, name: str, seed: int, held: list[str]) -> None:
         """One run, and its predictions with other numbers of crops."""
-        from fatk.folds import holding, run_fold
+        from fatk.folds import holding, predict_again, run_fold
 
         run = folders.Run(self.folder / self.title(name, seed))
         row, settings = self.rows[name]
@@ -91,28 +91,7 @@ class Ablation:
         prepared, own = self.sets[name], self.settings(name, seed)
         mark = hashlib.sha256("\n".join(sorted(held)).encode()).hexdigest()[:16]
         run_fold(run, own, prepared, f"{row.name}, seed {seed}", f"without {mark}")
-        for crops in self.crops:
-            path = kept.extra(run, crops)
-            if crops != own.evaluate.crops and not path.exists():
-                self._predict(run, own, prepared, crops, path)
-
-    def _predict(self, run: folders.Run, config: Config, prepared: Prepared, crops: int, path: Path) -> None:
-        """Held-out clips by the kept network, with so many crops a clip."""
-        from fatk import verdict
-        from fatk.feeds import Feeds
-        from models import networks
-
-        # What is only done to training clips is left out.
-        plain = replace(
-            config,
-            evaluate=replace(config.evaluate, crops=crops),
-            mixing=replace(config.mixing, kind="none"),
-            domain=replace(config.domain, transfer="none"),
-        )
-        feeds = Feeds(plain, prepared)
-        chances = verdict.predict(feeds, feeds.valid, networks.load(run.network))
-        names = [clip.name for clip in prepared.split.valid]
-        scoring.write_predictions(path, names, prepared.classes, chances)
+        predict_again(run, own, prepared, self.crops)
 
     def report(self, out: Path | None) -> None:
         """The table of what there is, on the screen and as `ablation.csv`; small files of the runs to `out`."""

@@ -4,10 +4,12 @@ The folds are those of the table where the config names one (`data.fold`), else 
 `split.kind = "kfold"`. Each is a run of its own under `runs/<name>-crossval/`; what is finished is not trained
 again. Set `train.keep = "last"`: a held-out fold that chooses the epoch flatters the score.
 
+`--tta` scores by other numbers of crops a clip too, beside that of the config.
+
 `--inner` scores settings without the fold that they are to be judged by: see crossval_inner.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from fatk import cli, folders, scoring
 from fatk.config import Config
-from fatk.folds import fold_numbers, holding, read_scores, run_fold
+from fatk.folds import extra, fold_numbers, holding, predict_again, read_scores, run_fold
 from fatk.prepare import Prepared, prepare, records_folder
 from fatk.scoring import Scores
 from pipelines.labels import multi_hot
@@ -37,14 +39,18 @@ def run_of(config: Config, title: str, fold: int, seed: int, place: Path) -> tup
 
 
 def held_out(
-    config: Config, seed: int, splits: dict[int, Prepared], exported: bool
+    config: Config, seed: int, splits: dict[int, Prepared], exported: bool, counts: Sequence[int] = ()
 ) -> tuple[dict[int, Scores], list[np.ndarray]]:
-    """All folds of one seed -> ({fold: scores of its clips}, probabilities of the test clips, a fold each)."""
+    """All folds of one seed -> ({fold: scores of its clips}, probabilities of the test clips, a fold each).
+
+    `counts`: numbers of crops a clip whose predictions are wanted too, in files beside the runs' own.
+    """
     scores: dict[int, Scores] = {}
     tests = []
     for fold, prepared in splits.items():
         run, own = run_of(config, f"seed{seed}-fold{fold}", fold, seed, folder(config))
         chances = run_fold(run, own, prepared, f"seed {seed}, fold {fold}", exported=exported)
+        predict_again(run, own, prepared, counts)
         clips = prepared.split.valid
         scores[fold] = Scores(tuple(clip.name for clip in clips), multi_hot(clips, prepared.classes), chances)
         if run.submission.exists():
@@ -76,14 +82,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = cli.parser("fatk.crossval", __doc__)
     parser.add_argument("--seeds", type=int, metavar="N", help="seeds, from the config's on (2)")
+    parser.add_argument(
+        "--tta", type=int, nargs="+", default=[], metavar="N", help="crops a clip to score by too"
+    )
     parser.add_argument("--export", action="store_true", help="export each fold's SavedModel, to ensemble")
     parser.add_argument(
         "--inner", action="store_true", help="hold two folds out at a time: scores to choose settings by"
     )
     config, arguments = cli.parse_config(parser, argv)
     if arguments.inner:
-        if arguments.seeds is not None or arguments.export:
-            raise cli.UserError("--inner goes without --seeds, as it runs one, and without --export.")
+        if arguments.seeds is not None or arguments.export or arguments.tta:
+            raise cli.UserError(
+                "--inner goes without --seeds, as it runs one, and without --export and --tta."
+            )
         from fatk import crossval_inner
 
         crossval_inner.go(config)
@@ -91,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     count = 2 if arguments.seeds is None else arguments.seeds
     if count < 1:
         raise cli.UserError(f"--seeds must be at least 1. Received: {count}.")
+    if min(arguments.tta, default=1) < 1:
+        raise cli.UserError(f"--tta must be at least 1. Received: {min(arguments.tta)}.")
     from fatk import runtime
 
     prepared = prepare(config)
@@ -105,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found: dict[int, dict[int, Scores]] = {}
     tests: list[np.ndarray] = []
     for seed in seeds:
-        found[seed], own = held_out(config, seed, splits, arguments.export)
+        found[seed], own = held_out(config, seed, splits, arguments.export, arguments.tta)
         tests += own
         whole = together(list(found[seed].values()))
         scoring.write_predictions(
@@ -117,7 +130,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         scoring.write_predictions(path, names, prepared.classes, np.mean(tests, axis=0))
         cli.say(f"{path}: the mean of {len(tests)} runs on {len(names)} test clips")
     _report(config, found)
+    for crops in sorted({*arguments.tta} - {config.evaluate.crops}):
+        for line, _, _ in _means(_again(config, found, crops)):
+            cli.say(f"with {crops} crops a clip, {line}")
     return 0
+
+
+def _means(found: dict[int, dict[int, Scores]]) -> Iterator[tuple[str, str, list[float]]]:
+    """-> (a line to say, the measure's name, a mean a seed) for each measure that all clips have.
+
+    Means over folds, as the literature gives them; their deviation is that between seeds.
+    """
+    for what in ("accuracy", "lwlrap"):
+        values = [
+            [getattr(scores, what) for scores in folds.values() if getattr(scores, what) is not None]
+            for folds in found.values()
+        ]
+        if all(values):
+            means = [float(np.mean(own)) for own in values]
+            spread = f" ± {np.std(means, ddof=1):.4f} between seeds" if len(means) > 1 else ""
+            yield f"mean {what} over folds: {np.mean(means):.4f}{spread}", what, means
+
+
+def _again(config: Config, found: dict[int, dict[int, Scores]], crops: int) -> dict[int, dict[int, Scores]]:
+    """The same clips as predicted with another number of crops."""
+    made: dict[int, dict[int, Scores]] = {}
+    for seed, folds in found.items():
+        made[seed] = {}
+        for fold, scores in folds.items():
+            run, _ = run_of(config, f"seed{seed}-fold{fold}", fold, seed, folder(config))
+            made[seed][fold] = replace(scores, chances=read_scores(extra(run, crops))[1])
+    return made
 
 
 def _report(config: Config, found: dict[int, dict[int, Scores]]) -> None:
@@ -132,17 +175,8 @@ def _report(config: Config, found: dict[int, dict[int, Scores]]) -> None:
     header = ("held out", *(f"{what}, seed {seed}" for seed in seeds for what in ("accuracy", "lwlrap")))
     cli.table(f"{config.name}: {len(rows) - 1} folds", header, rows)
     summary = []
-    for what in ("accuracy", "lwlrap"):
-        # The mean over folds, as the literature gives it; its deviation is that between seeds.
-        values = [
-            [getattr(scores, what) for scores in found[seed].values() if getattr(scores, what) is not None]
-            for seed in seeds
-        ]
-        if not all(values):
-            continue
-        means = [float(np.mean(own)) for own in values]
-        spread = f" ± {np.std(means, ddof=1):.4f} between seeds" if len(seeds) > 1 else ""
-        cli.say(f"mean {what} over folds: {np.mean(means):.4f}{spread}")
+    for line, what, means in _means(found):
+        cli.say(line)
         summary.append((f"mean {what}", f"{np.mean(means):.6f}", *(f"{mean:.6f}" for mean in means)))
     if len(seeds) > 1:
         mean = Scores(wholes[0].names, wholes[0].truth, np.mean([w.chances for w in wholes], axis=0))

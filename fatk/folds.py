@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fatk import cli, folders
+from fatk import cli, folders, scoring
 from fatk.config import Config, to_toml
 from fatk.prepare import Prepared
 from pipelines.draws import kfold
@@ -90,3 +90,30 @@ def run_fold(
         if Trainer(run, config, prepared).go(exported=exported).interrupted:
             raise KeyboardInterrupt
     return read_scores(run.predictions)[1]
+
+
+def extra(run: folders.Run, crops: int) -> Path:
+    """Predictions of a run with another number of crops than its config's."""
+    return run.folder / f"predictions-{crops}.csv"
+
+
+def predict_again(run: folders.Run, config: Config, prepared: Prepared, counts: Collection[int]) -> None:
+    """Held-out clips by the network that a finished run kept, with so many crops a clip; what is there stays."""
+    from fatk import verdict
+    from fatk.feeds import Feeds
+    from models import networks
+
+    for crops in counts:
+        if crops == config.evaluate.crops or extra(run, crops).exists():
+            continue
+        # What is only done to training clips is left out.
+        plain = replace(
+            config,
+            evaluate=replace(config.evaluate, crops=crops),
+            mixing=replace(config.mixing, kind="none"),
+            domain=replace(config.domain, transfer="none"),
+        )
+        feeds = Feeds(plain, prepared)
+        chances = verdict.predict(feeds, feeds.valid, networks.load(run.network))
+        names = [clip.name for clip in prepared.split.valid]
+        scoring.write_predictions(extra(run, crops), names, prepared.classes, chances)

@@ -18,7 +18,7 @@ import numpy as np
 
 from fatk import cli, folders, held, scoring
 from fatk.config import load_config, to_toml
-from fatk.folds import read_scores
+from fatk.folds import extra, read_scores
 from fatk.scoring import Scores
 
 ABLATION = "ablation.json"  # what an ablation's folder says of its rows and runs
@@ -64,11 +64,6 @@ def digest(config: str) -> str:
     return hashlib.sha256(config.split("\n# clips:")[0].strip().encode()).hexdigest()[:16]
 
 
-def extra(run: folders.Run, crops: int) -> Path:
-    """Predictions of a run with another number of crops than its config's."""
-    return run.folder / f"predictions-{crops}.csv"
-
-
 def gather(folder: Path) -> Kept:
     """The folder of a run, a cross-validation or an ablation -> its finished runs. Raises `UserError`."""
     about: dict[str, Any] = {}
@@ -87,7 +82,8 @@ def gather(folder: Path) -> Kept:
         _alike([run for run, _ in found])
     if not found:
         raise cli.UserError(f"{folder}: no finished run, cross-validation or ablation is there.")
-    runs = [_read_run(run, part, about.get("crops", ())) for run, part in found]
+    # An ablation says which numbers of crops belong to it; of other runs all that were asked for are kept.
+    runs = [_read_run(run, part, about["crops"] if about else _counts(run)) for run, part in found]
     classes = held.read(found[0][0]).classes
     submission = folder / "submission.csv"
     test = read_scores(submission) if submission.is_file() else None
@@ -136,6 +132,11 @@ def _alike(runs: Sequence[folders.Run]) -> None:
         first = next(iter(plain))
         other = next(name for name, text in plain.items() if text != plain[first])
         raise cli.UserError(f"{runs[0].folder.parent}: {first} and {other} were run with other settings.")
+
+
+def _counts(run: folders.Run) -> list[int]:
+    names = [re.fullmatch(r"predictions-(\d+)\.csv", path.name) for path in run.folder.iterdir()]
+    return sorted(int(name[1]) for name in names if name)
 
 
 def _read_run(run: folders.Run, part: str, crops: Sequence[int]) -> KeptRun:

@@ -1,13 +1,16 @@
 """Figures of a cross-validation, or of one run, from what is kept of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from fatk.crossval import together
 from fatk.kept import Kept, KeptRun
 from fatk.scoring import Scores
+
+Pick: TypeAlias = Callable[[KeptRun], Scores]  # which of a run's predictions, by crops a clip
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Figures:
     accuracy: Measure | None  # None where clips have several labels
     lwlrap: Measure
     mean: Scores  # the seeds' mean prediction of all clips
+    accuracy_of_one: Measure | None = None  # with one crop a clip, where that is kept beside more
 
 
 def own_scores(run: KeptRun) -> Scores:
@@ -43,27 +47,43 @@ def figures(kept: Kept) -> Figures:
     for seed, runs in by_seed.items():
         if tuple(run.part for run in runs) != folds:
             raise ValueError(f"seed {seed} has the folds {[run.part for run in runs]}, not {list(folds)}.")
-    wholes = [together([own_scores(run) for run in runs]) for runs in by_seed.values()]
+    wholes = _wholes(by_seed, own_scores)
     if len({whole.names for whole in wholes}) > 1:
         raise ValueError("seeds held out different clips.")
     if len(set(wholes[0].names)) < len(wholes[0].names):
         raise ValueError("a clip is held out twice.")
-    mean = Scores(wholes[0].names, wholes[0].truth, np.mean([w.chances for w in wholes], axis=0))
+    mean = _mean(wholes)
     single = bool((mean.truth.sum(1) == 1).all())  # else accuracy would be that of a part of the clips
+    one = None
+    if single and all(1 in run.scores and len(run.scores) > 1 for runs in by_seed.values() for run in runs):
+        one = _measure("accuracy", by_seed, _mean(_wholes(by_seed, _of_one)), _of_one)
     return Figures(
         tuple(by_seed),
         folds,
         _measure("accuracy", by_seed, mean) if single else None,
         _measure("lwlrap", by_seed, mean),
         mean,
+        one,
     )
 
 
-def _measure(what: str, by_seed: dict[int, list[KeptRun]], mean: Scores) -> Measure:
+def _of_one(run: KeptRun) -> Scores:
+    return run.scores[1]
+
+
+def _wholes(by_seed: dict[int, list[KeptRun]], pick: Pick) -> list[Scores]:
+    """All clips of each seed."""
+    return [together([pick(run) for run in runs]) for runs in by_seed.values()]
+
+
+def _mean(wholes: Sequence[Scores]) -> Scores:
+    """The seeds' mean prediction."""
+    return Scores(wholes[0].names, wholes[0].truth, np.mean([own.chances for own in wholes], axis=0))
+
+
+def _measure(what: str, by_seed: dict[int, list[KeptRun]], mean: Scores, pick: Pick = own_scores) -> Measure:
     parts = {
-        (seed, run.part): float(getattr(own_scores(run), what))
-        for seed, runs in by_seed.items()
-        for run in runs
+        (seed, run.part): float(getattr(pick(run), what)) for seed, runs in by_seed.items() for run in runs
     }
     means = [float(np.mean([parts[seed, run.part] for run in runs])) for seed, runs in by_seed.items()]
     deviation = float(np.std(means, ddof=1)) if len(means) > 1 else None

@@ -106,21 +106,29 @@ class Results:
 
     def _esc10(self) -> str:
         rows = [
-            [entry.what, _percent(entry.figures.accuracy), *_seeds(entry), _lwlrap(entry), entry.code]
+            [
+                entry.what,
+                _percent(entry.figures.accuracy),
+                _percent(entry.figures.accuracy_of_one),
+                *_seeds(entry),
+                _lwlrap(entry),
+                entry.code,
+            ]
             for entry in map(_Shown, self.of("esc10"))
         ]
         for row in self.together:
             if row.table == "esc10":
                 right = "" if row.scores.accuracy is None else _hundred(row.scores.accuracy)
-                rows.append([row.what, "", "", right, _plain(row.scores.lwlrap), f"`{row.command}`"])
+                rows.append([row.what, "", "", "", right, _plain(row.scores.lwlrap), f"`{row.command}`"])
         rows += [
-            [row["what"], f"{row['accuracy']:g}", "", "", "", row["source"]]
+            [row["what"], f"{row['accuracy']:g}", "", "", "", "", row["source"]]
             for row in self.published
             if row["table"] == "esc10"
         ]
         header = [
             "five folds",
             "accuracy, %",
+            "of one crop",
             "seeds",
             "their mean prediction",
             "lwlrap",

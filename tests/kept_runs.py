@@ -55,12 +55,19 @@ def truth_of(clips: int, several: bool) -> np.ndarray:
 
 
 def write_crossval(folder: Path, several: bool = False, seeds: tuple[int, ...] = (7, 8)) -> np.ndarray:
-    """Three folds of 20 clips -> the truth of all."""
+    """Three folds of 20 clips -> the truth of all. Clips of one label are scored by one crop too."""
     truth = truth_of(60, several)
     for seed in seeds:
         for fold in range(3):
             own = truth[20 * fold : 20 * fold + 20]
-            write_run(folder / f"seed{seed}-fold{fold}", seed, own, 20 * fold, 2.0 + 0.2 * (seed % 2))
+            write_run(
+                folder / f"seed{seed}-fold{fold}",
+                seed,
+                own,
+                20 * fold,
+                2.0 + 0.2 * (seed % 2),
+                () if several else (1,),
+            )
     header = ["held out", *(f"{what}, seed {seed}" for seed in seeds for what in ("accuracy", "lwlrap"))]
     rows = [[f"fold {fold}", *[""] * (len(header) - 1)] for fold in range(3)]
     scoring.write_rows(folder / "crossval.csv", header, [*rows, ["all clips", *[""] * (len(header) - 1)]])

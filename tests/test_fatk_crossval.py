@@ -99,6 +99,30 @@ def test_folds_and_seeds(place: Path, capsys: pytest.CaptureFixture, monkeypatch
     assert "± " in capsys.readouterr().out
 
 
+def test_other_numbers_of_crops(
+    place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of runs that are finished too: nothing is trained for them."""
+    command = ["--config", "beeps.toml", "--seeds", "1", "features.seconds=1", "data.fold=1"]
+    assert crossval.main(command) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(trainer.Trainer, "go", lambda *_: pytest.fail("trained again"))
+    assert crossval.main([*command, "--tta", "1", "2", "3"]) == 0
+    said = capsys.readouterr().out
+    folder = place / "runs" / "beeps-crossval"
+    truth = {f"{n:02d}.wav": n % 2 for n in range(CLIPS)}
+    for crops in (1, 3):
+        right = []
+        for fold in FOLDS:
+            own = rows(folder / f"seed3-fold{fold}" / f"predictions-{crops}.csv")
+            right.append(
+                np.mean([(float(row["high"]) > float(row["low"])) == truth[row["fname"]] for row in own])
+            )
+        assert f"with {crops} crops a clip, mean accuracy over folds: {np.mean(right):.4f}" in said
+    assert "with 2 crops" not in said  # the config's own
+    assert not (folder / "seed3-fold1" / "predictions-2.csv").exists()
+
+
 def test_inner_scores_come_from_runs_that_saw_neither_fold(
     place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +173,8 @@ def test_a_run_does_not_depend_on_those_before_it(place: Path) -> None:
     [
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--inner", "--seeds", "2"], "--inner goes without --seeds"),
+        (["--inner", "--tta", "2"], "--inner goes without --seeds"),
+        (["--tta", "0"], "--tta must be at least 1. Received: 0."),
         (["--inner", "train.keep=best"], "`train.keep` must be 'last' or 'average'"),
         (["--inner", "data.table=two.csv"], "--inner needs at least 3 folds"),
     ],
