@@ -1,6 +1,7 @@
 """What all commands share: arguments, words on the screen, and one line where something is wrong."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from typing import Any
 
 from fatk.config import Config, ConfigError, load_config
 from pipelines.sources import DataError
+
+_SETTING = re.compile(r"[a-z_][\w.]*=")  # `key=value`
 
 
 class UserError(ValueError):
@@ -34,8 +37,18 @@ def parse_config(
     arguments.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="settings on top, as in mixing.alpha=0.4 name=try"
     )
-    parsed = arguments.parse_intermixed_args(argv)
+    parsed = arguments.parse_intermixed_args(_settings_first(sys.argv[1:] if argv is None else argv))
     return load_config(parsed.config, parsed.overrides), parsed
+
+
+def _settings_first(argv: Sequence[str]) -> list[str]:
+    """The same words, `key=value` ones to the front: an option of several numbers would take those behind it."""
+    before = ["", *argv[:-1]]
+    settings = [
+        bool(_SETTING.match(word)) and not option.startswith("-")
+        for option, word in zip(before, argv, strict=False)
+    ]
+    return [word for first in (True, False) for word, own in zip(argv, settings, strict=True) if own == first]
 
 
 def say(text: str, style: str = "") -> None:

@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _report(config, found)
     for crops in sorted({*arguments.tta} - {config.evaluate.crops}):
         for line, _, _ in _means(_again(config, found, crops)):
-            cli.say(f"with {crops} crops a clip, {line}")
+            cli.say(f"with {crops} {'crop' if crops == 1 else 'crops'} a clip, {line}")
     return 0
 
 

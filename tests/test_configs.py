@@ -400,6 +400,17 @@ def test_overrides_may_stand_anywhere() -> None:
     assert (made[0].seed, made[0].name) == (3, "try")
 
 
+def test_an_option_of_several_numbers_ends_at_an_override() -> None:
+    from fatk import cli
+
+    arguments = cli.parser("fatk.try", "Try.")
+    arguments.add_argument("--tta", type=int, nargs="+")
+    arguments.add_argument("--out")
+    given = ["--tta", "1", "10", "seed=3", "--config", str(DEMO), "--out", "a=b", "name=try"]
+    config, parsed = cli.parse_config(arguments, given)
+    assert (config.seed, config.name, parsed.tta, parsed.out) == (3, "try", [1, 10], "a=b")
+
+
 def test_a_key_that_is_no_more_is_passed_over_in_a_file_but_is_no_key(tmp_path: Path) -> None:
     """Runs of earlier versions are read; whoever asks for it now is told."""
     wanted = replace(load_config(DEMO), name="try")

@@ -103,11 +103,11 @@ def test_other_numbers_of_crops(
     place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of runs that are finished too: nothing is trained for them."""
-    command = ["--config", "beeps.toml", "--seeds", "1", "features.seconds=1", "data.fold=1"]
+    command = ["--config", "beeps.toml", "features.seconds=1", "data.fold=1", "--seeds", "1"]
     assert crossval.main(command) == 0
     capsys.readouterr()
     monkeypatch.setattr(trainer.Trainer, "go", lambda *_: pytest.fail("trained again"))
-    assert crossval.main([*command, "--tta", "1", "2", "3"]) == 0
+    assert crossval.main([*command[:2], "--tta", "1", "2", "3", *command[2:]]) == 0
     said = capsys.readouterr().out
     folder = place / "runs" / "beeps-crossval"
     truth = {f"{n:02d}.wav": n % 2 for n in range(CLIPS)}
@@ -118,7 +118,8 @@ def test_other_numbers_of_crops(
             right.append(
                 np.mean([(float(row["high"]) > float(row["low"])) == truth[row["fname"]] for row in own])
             )
-        assert f"with {crops} crops a clip, mean accuracy over folds: {np.mean(right):.4f}" in said
+        told = "1 crop" if crops == 1 else f"{crops} crops"
+        assert f"with {told} a clip, mean accuracy over folds: {np.mean(right):.4f}" in said
     assert "with 2 crops" not in said  # the config's own
     assert not (folder / "seed3-fold1" / "predictions-2.csv").exists()
 
