@@ -79,7 +79,12 @@ def convert(
             "classes": list(plan.members[0].classes),
             "sampling_rate": plan.rate,
             "longest_seconds": _longest(config.features),
-            "image": {"shape": list(config.features.shape), "range": [0, 1], "crops": config.evaluate.crops},
+            "image": {
+                "shape": list(config.features.shape),
+                "range": [0, 1],
+                "crops": config.evaluate.crops,
+                "around": config.evaluate.around,
+            },
             "files": rows,
         }
         made = folder / "formats"

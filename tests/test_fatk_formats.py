@@ -102,6 +102,8 @@ def test_crops_around_a_clip_are_converted_too(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "around", convolved("attention"), settings)
     plain = write_run(tmp_path / "plain", convolved("attention"), SETTINGS.replace("crops = 2", "crops = 3"))
     assert formats.main(["--model", str(folder), "--to", "litert", "onnx"]) == 0
+    image = json.loads((folder / "formats" / "formats.json").read_text())["image"]
+    assert (image["crops"], image["around"]) == (3, True)
     clips = [clip(9), clip(2)[:50], clip(30)]
     wanted = expected(Plan(read_members([folder])), clips)
     for name, runtime in (("model.tflite", "litert"), ("model.onnx", "onnx")):
