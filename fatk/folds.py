@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import tomllib
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from fatk import cli, folders, scoring
-from fatk.config import Config, to_toml
+from fatk.config import Config, ConfigError, load_config, to_toml
 from fatk.prepare import Prepared
 from pipelines.draws import kfold
 from pipelines.selection import roles
 from pipelines.sources import CURATED
+
+_CLIPS = "\n# clips: "  # below a run's settings: which clips it was of
 
 
 def read_scores(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
@@ -68,18 +71,21 @@ def run_fold(
     """One run of several -> (validation clips, classes) probabilities.
 
     One that is finished is not trained again, one that was stopped goes on. `told` is said before training.
-    Settings, clips and `mark`, in which runs of one name may differ, are kept with the run; what lies there
-    of others is deleted. Raises `KeyboardInterrupt` where the user stops it.
+    Settings, clips and `mark`, in which runs of one name may differ, are kept with the run. Where what lies there
+    is of others, that is said and it begins anew; a finished one is set aside, in place of one set aside before.
+    Raises `KeyboardInterrupt` where the user stops it.
     """
     import keras
 
     from fatk.sweep_run import forget
     from fatk.trainer import Trainer
 
-    resolved = f"{to_toml(config)}\n# clips: {prepared.manifest['fingerprint']} {mark}\n"
-    before = run.config.read_text(encoding="utf-8") if run.config.exists() else ""
-    if before != resolved:
-        shutil.rmtree(run.folder, ignore_errors=True)
+    clips = f"{prepared.manifest['fingerprint']} {mark}"
+    if run.config.exists() and (change := _change(run, config, clips)):
+        _set_aside(run, f"{told}: {change}")
+    resolved = f"{to_toml(config)}{_CLIPS}{clips}\n"
+    if run.config.exists():  # its folders may lie elsewhere now
+        folders.write_text(run.config, resolved)
     if not run.summary.exists() or (exported and not run.saved_model.exists()):
         cli.say(told)
         run.folder.mkdir(parents=True, exist_ok=True)
@@ -90,6 +96,47 @@ def run_fold(
         if Trainer(run, config, prepared).go(exported=exported).interrupted:
             raise KeyboardInterrupt
     return read_scores(run.predictions)[1]
+
+
+def _change(run: folders.Run, config: Config, clips: str) -> str:
+    """What a run's own settings and clips differ in from those that are asked for; empty where in nothing.
+
+    Folders of the data may be others: the clips are known by what they are.
+    """
+    if run.config.read_text(encoding="utf-8").rpartition(_CLIPS)[2].strip() != clips.strip():
+        return "its clips are others than they were, or were written anew"
+    try:
+        before = load_config(run.config)
+    except ConfigError as error:
+        return f"its settings cannot be read ({str(error).splitlines()[0]})"
+    data = {key: getattr(config.data, key) for key in ("path", "table", "relabel", "records")}
+    had, have = (
+        tomllib.loads(to_toml(own)) for own in (replace(before, data=replace(before.data, **data)), config)
+    )
+    if had == have:
+        return ""
+    for section, values in have.items():
+        if had.get(section) != values:
+            if not isinstance(values, dict):
+                return f"`{section}` was {had.get(section)!r}"
+            key = next(key for key in had[section] | values if had[section].get(key) != values.get(key))
+            return f"`{section}.{key}` was {had[section].get(key)!r}"
+    return "its settings are others than they were"
+
+
+def _set_aside(run: folders.Run, why: str) -> None:
+    """Make room for a run."""
+    aside = (
+        run.folder.parent / "before" / run.folder.name
+    )  # not beside the others: they are named by patterns
+    if run.summary.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(exist_ok=True)
+        run.folder.rename(aside)
+        cli.say(f"{why}; what was finished is now {aside}")
+    else:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        cli.say(f"{why}; it begins anew")
 
 
 def extra(run: folders.Run, crops: int) -> Path:

@@ -169,6 +169,44 @@ def test_a_run_does_not_depend_on_those_before_it(place: Path) -> None:
     assert (run / "predictions.csv").read_text() == before
 
 
+def test_a_finished_run_outlives_a_move_and_a_change(place: Path, capsys: pytest.CaptureFixture) -> None:
+    command = ["--config", "beeps.toml", "--seeds", "1"]
+    assert crossval.main(command) == 0
+    folder = place / "runs" / "beeps-crossval"
+    networks = {fold: (folder / f"seed3-fold{fold}" / "best.keras").stat().st_mtime_ns for fold in FOLDS}
+
+    # The data lie elsewhere.
+    (place / "clips").rename(place / "sounds")
+    (place / "t.csv").rename(place / "u.csv")
+    moved = [*command, "data.path=sounds", "data.table=u.csv", "data.records=records/moved"]
+    capsys.readouterr()
+    assert crossval.main(moved) == 0
+    assert "finished is now" not in capsys.readouterr().out
+    for fold, made in networks.items():
+        run = folder / f"seed3-fold{fold}"
+        assert (run / "best.keras").stat().st_mtime_ns == made
+        assert load_config(run / "config.toml").data.path == str(place / "sounds")
+
+    # Another setting: what was finished stays, apart.
+    assert crossval.main([*moved, "train.weight_decay=0.1"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "seed 3, fold 1: `train.weight_decay` was 0.01; what was finished is now" in said
+    for fold, made in networks.items():
+        name = f"seed3-fold{fold}"
+        assert (folder / "before" / name / "best.keras").stat().st_mtime_ns == made
+        assert (folder / name / "best.keras").stat().st_mtime_ns > made
+
+    # A clip of another sound.
+    soundfile.write(place / "sounds" / "00.wav", np.zeros(RATE), RATE)
+    (folder / "seed3-fold5" / "summary.json").unlink()  # was not finished
+    assert crossval.main([*moved, "train.weight_decay=0.1"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "seed 3, fold 1: its clips are others than they were, or were written anew; what was finished" in said
+    )
+    assert "seed 3, fold 5: its clips are others than they were, or were written anew; it begins anew" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
