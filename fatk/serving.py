@@ -135,11 +135,15 @@ class ServedEnsemble(tf.Module):
     @_takes(_audio(None), tf.TensorSpec([], tf.int32, name="class_index"))
     def explain(self, audio: Tensor, class_index: Tensor) -> dict[str, Tensor]:
         """`audio` (samples,), `class_index` () -> `overlay` (bands, frames) 0..1: what speaks for the class."""
-        tf.debugging.assert_less(
+        known = tf.debugging.assert_less(
             tf.cast(class_index, tf.uint32), tf.constant(len(self._names), tf.uint32),
             f"`class_index` must be from 0 to {len(self._names) - 1}",
         )  # fmt: skip
-        return {"overlay": self._ensemble.overlay(audio, class_index)}
+        with tf.control_dependencies(
+            [known]
+        ):  # else a lookup by it may be faster, and fail with its own words
+            number = tf.identity(class_index)
+        return {"overlay": self._ensemble.overlay(audio, number)}
 
     @_takes(_audio(None))
     def image(self, audio: Tensor) -> dict[str, Tensor]:
