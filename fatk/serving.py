@@ -139,9 +139,8 @@ class ServedEnsemble(tf.Module):
             tf.cast(class_index, tf.uint32), tf.constant(len(self._names), tf.uint32),
             f"`class_index` must be from 0 to {len(self._names) - 1}",
         )  # fmt: skip
-        with tf.control_dependencies(
-            [known]
-        ):  # else a lookup by it may be faster, and fail with its own words
+        # Else a lookup by it may be faster, and fail with its own words.
+        with tf.control_dependencies([known]):
             number = tf.identity(class_index)
         return {"overlay": self._ensemble.overlay(audio, number)}
 
