@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ class KeptRun:
     summary: dict[str, Any]
     history: list[dict[str, str]]  # a row an epoch
     scores: dict[int, Scores]  # by crops a clip
+    crops: int  # of its settings, by which it is judged
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +143,13 @@ def _counts(run: folders.Run) -> list[int]:
 
 def _read_run(run: folders.Run, part: str, crops: Sequence[int]) -> KeptRun:
     own = held.read(run)
-    scores = {load_config(run.config).evaluate.crops: Scores(own.names, own.truth, own.chances)}
+    main = load_config(run.config).evaluate.crops
+    scores = {main: Scores(own.names, own.truth, own.chances)}
     for count in crops:
         if extra(run, count).is_file():
             scores[count] = Scores(own.names, own.truth, read_scores(extra(run, count))[1])
     summary = json.loads(run.summary.read_text(encoding="utf-8"))
-    return KeptRun(run.folder.name, int(summary["seed"]), part, summary, _rows(run.history), scores)
+    return KeptRun(run.folder.name, int(summary["seed"]), part, summary, _rows(run.history), scores, main)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -185,6 +188,7 @@ def read(folder: Path) -> Kept:
         said, epochs = _rows(folder / "predictions.csv"), _rows(folder / "history.csv")
         kind, runs = about.pop("kind"), about.pop("runs")
         config = (folder / "config.toml").read_text(encoding="utf-8")
+        main = tomllib.loads(config)["evaluate"]["crops"]
     except (OSError, ValueError, KeyError) as error:
         raise cli.UserError(f"{folder}: not a folder of kept results ({error}).") from None
     classes = tuple(name for name in said[0] if name not in _COLUMNS) if said else ()
@@ -202,6 +206,6 @@ def read(folder: Path) -> Kept:
             {key: cell for key, cell in row.items() if key != "run"} for row in epochs if row["run"] == title
         ]
         part = summary.pop("part")
-        found.append(KeptRun(title, int(summary["seed"]), part, summary, history, scores))
+        found.append(KeptRun(title, int(summary["seed"]), part, summary, history, scores, main))
     test = read_scores(folder / "submission.csv") if (folder / "submission.csv").is_file() else None
     return Kept(kind, classes, tuple(found), config, about, test)

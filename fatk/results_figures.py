@@ -36,8 +36,8 @@ class Figures:
 
 
 def own_scores(run: KeptRun) -> Scores:
-    """A run's predictions with the most crops a clip that are kept."""
-    return run.scores[max(run.scores)]
+    """A run's predictions with as many crops a clip as its settings say."""
+    return run.scores[run.crops]
 
 
 def figures(kept: Kept) -> Figures:
