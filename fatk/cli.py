@@ -18,37 +18,42 @@ class UserError(ValueError):
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse whose complaint is one line."""
+    """argparse whose complaint is one line, and which knows its options that take a value."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        self.valued: set[str] = set()
+        super().__init__(*args, **kwargs)
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        action = super().add_argument(*args, **kwargs)
+        if action.nargs != 0:
+            self.valued.update(action.option_strings)
+        return action
 
     def error(self, message: str) -> Any:
         fail(f"{message} (see {self.prog} --help)")
 
 
-def parser(module: str, description: str | None) -> argparse.ArgumentParser:
+def parser(module: str, description: str | None) -> _Parser:
     """-> the parser of `python -m <module>`, with the first paragraph of its docstring."""
     return _Parser(prog=f"python -m {module}", description=(description or "").split("\n\n")[0])
 
 
-def parse_config(
-    arguments: argparse.ArgumentParser, argv: Sequence[str] | None
-) -> tuple[Config, argparse.Namespace]:
+def parse_config(arguments: _Parser, argv: Sequence[str] | None) -> tuple[Config, argparse.Namespace]:
     """Add `--config` and `key=value` overrides, parse -> (settings, the other arguments)."""
     arguments.add_argument("--config", required=True, metavar="FILE", help="a TOML file; see fatk/configs")
     arguments.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="settings on top, as in mixing.alpha=0.4 name=try"
     )
-    parsed = arguments.parse_intermixed_args(_settings_first(sys.argv[1:] if argv is None else argv))
-    return load_config(parsed.config, parsed.overrides), parsed
-
-
-def _settings_first(argv: Sequence[str]) -> list[str]:
-    """The same words, `key=value` ones to the front: an option of several numbers would take those behind it."""
-    before = ["", *argv[:-1]]
-    settings = [
-        bool(_SETTING.match(word)) and not option.startswith("-")
-        for option, word in zip(before, argv, strict=False)
+    words = list(sys.argv[1:] if argv is None else argv)
+    # argparse would take a setting behind an option of several numbers (`--tta 1 name=try`) for one of them.
+    own = [
+        bool(_SETTING.match(word)) and before not in arguments.valued
+        for before, word in zip(["", *words], words, strict=False)
     ]
-    return [word for first in (True, False) for word, own in zip(argv, settings, strict=True) if own == first]
+    parsed = arguments.parse_intermixed_args([w for w, setting in zip(words, own, strict=True) if not setting])
+    parsed.overrides += [w for w, setting in zip(words, own, strict=True) if setting]
+    return load_config(parsed.config, parsed.overrides), parsed
 
 
 def say(text: str, style: str = "") -> None:
