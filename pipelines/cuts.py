@@ -194,7 +194,9 @@ def painted(
 
     if narrowing.narrows(settings):
         pixels = [at(found.shown[:, tap]) for tap in range(narrowing.taps(settings))]
-        columns = narrowing.mixed(ops, pixels, found.weights, narrowing.total(found.width, settings))
+        columns = narrowing.mixed(
+            ops, pixels, found.weights, narrowing.total(found.width, settings), settings
+        )
     else:
         columns = at(found.shown[:, 0])
     image = ops.transpose(columns, (1, 0, 2))

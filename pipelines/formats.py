@@ -8,8 +8,9 @@ from pipelines.settings import FeatureSettings
 Ops = Any
 Tensor = Any
 
-# Channel letters: A amplitude, P phase, D delta of the amplitude, X amplitude x phase.
-CHANNELS = {"APD": "APD", "APX": "APX", "AAA": "AAA", "AAP": "AAP"}
+# Channel letters: A amplitude, P phase, D delta of the amplitude, X amplitude x phase. "AHL" is amplitude three
+# times, of which narrowing makes a column's mean, highest and lowest.
+CHANNELS = {"APD": "APD", "APX": "APX", "AAA": "AAA", "AAP": "AAP", "AHL": "AAA"}
 
 
 class Picture(NamedTuple):

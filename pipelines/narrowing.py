@@ -1,7 +1,8 @@
 """The duration step: frames of D seconds to the columns of an image, where they are not simply further apart.
 
 "resize" shows two neighbouring frames of D, as the reference did; "mean" the mean of all D, so that no click
-falls between two columns. All in whole numbers: halves are common, and rounding noise would turn them up here
+falls between two columns. The format "AHL" has their highest and lowest in its other channels: what beats faster
+than the columns, a rotor or single drops, is lost to a mean. All in whole numbers: halves are common, and rounding noise would turn them up here
 and down there.
 """
 
@@ -94,12 +95,21 @@ def sources(
     return ops.cast(ops.stack(frames, axis=-1), "int32"), ops.cast(ops.stack(weights, axis=-1), "int32")
 
 
-def mixed(ops: Ops, pixels: list[Tensor], weights: Tensor, whole: Tensor) -> Tensor:
+def mixed(
+    ops: Ops, pixels: list[Tensor], weights: Tensor, whole: Tensor, settings: FeatureSettings
+) -> Tensor:
     """A (..., columns, bands, channels) uint8 a tap, (columns, taps), their sum -> uint8, rounded half up."""
-    made = sum(
-        ops.cast(own, "int32") * ops.reshape(weights[:, tap], (-1, 1, 1)) for tap, own in enumerate(pixels)
-    )
-    return ops.cast((2 * made + whole) // (2 * whole), "uint8")
+    shares = [ops.reshape(weights[:, tap], (-1, 1, 1)) for tap in range(len(pixels))]
+    levels = [ops.cast(own, "int32") for own in pixels]
+    made = sum(level * share for level, share in zip(levels, shares, strict=True))
+    mean = (2 * made + whole) // (2 * whole)
+    if settings.format != "AHL":
+        return ops.cast(mean, "uint8")
+    high = low = levels[0][..., :1]  # the first tap has a part in its column always, the others may have none
+    for own, share in zip(levels[1:], shares[1:], strict=True):
+        level = ops.where(share > 0, own[..., :1], low)
+        high, low = ops.maximum(high, level), ops.minimum(low, level)
+    return ops.cast(ops.concatenate([mean[..., :1], high, low], axis=-1), "uint8")
 
 
 def narrow(ops: Ops, image: Tensor, settings: FeatureSettings) -> Tensor:
@@ -115,4 +125,4 @@ def narrow(ops: Ops, image: Tensor, settings: FeatureSettings) -> Tensor:
     numbers = np.arange(columns) if isinstance(columns, int) else ops.arange(columns)
     places, weights = sources(ops, numbers, columns, wide, settings)
     pixels = [ops.take(image, places[:, tap], axis=-3) for tap in range(taps(settings))]
-    return mixed(ops, pixels, weights, total(columns, settings))
+    return mixed(ops, pixels, weights, total(columns, settings), settings)

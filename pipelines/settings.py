@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 Kind = Literal["csv", "folders", "fat2019", "fsd50k", "esc50", "esc10", "fsdnoisy18k", "demo"]
-Format = Literal["APD", "APX", "AAA", "AAP"]
+Format = Literal["APD", "APX", "AAA", "AAP", "AHL"]
 Stretch = Literal["resize", "mean", "hop"]
 Encoding = Literal["pcm16", "flac", "vorbis"]
 
@@ -135,6 +135,11 @@ class FeatureSettings:
         problems.between("seconds", self.seconds, 1, 60)
         problems.between("fmax", self.highest, 1, self.rate / 2)
         problems.between("fmin", self.fmin, 0, max(self.highest - 1, 0))
+        if self.format == "AHL" and self.stretch != "mean":
+            problems.append(
+                "`format` = 'AHL' tells the mean, the highest and the lowest of a column's frames: it needs "
+                f"`stretch` = 'mean'. Received: {self.stretch!r}."
+            )
         if not problems and self.n_fft >= 2 * self.rate:
             problems.append(
                 f"`bands` must be under {self.rate // 10} at a rate of {self.rate} Hz, or a window of "
