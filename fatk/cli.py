@@ -51,7 +51,9 @@ def parse_config(arguments: _Parser, argv: Sequence[str] | None) -> tuple[Config
         bool(_SETTING.match(word)) and before not in arguments.valued
         for before, word in zip(["", *words], words, strict=False)
     ]
-    parsed = arguments.parse_intermixed_args([w for w, setting in zip(words, own, strict=True) if not setting])
+    parsed = arguments.parse_intermixed_args(
+        [w for w, setting in zip(words, own, strict=True) if not setting]
+    )
     parsed.overrides += [w for w, setting in zip(words, own, strict=True) if setting]
     return load_config(parsed.config, parsed.overrides), parsed
 

@@ -10,10 +10,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from pipelines.filterbank import band_edges
-from pipelines.formats import CHANNELS
+from pipelines.formats import CHANNELS, MEANINGS
 from pipelines.settings import FeatureSettings
 
-_TITLES = {"A": "amplitude", "P": "phase", "D": "delta", "X": "amplitude x phase"}
 _TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)  # hertz
 _APART = 0.07  # share of the height that two labels need between them
 
@@ -60,7 +59,7 @@ def draw_image(image: np.ndarray, settings: FeatureSettings, seconds: float, tit
             channel, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=0, vmax=255
         )
         hertz_axis(axis, settings)
-        axis.set_title(_TITLES[letter], loc="left", fontsize=10)
+        axis.set_title(MEANINGS[letter], loc="left", fontsize=10)
         axis.set_ylabel("frequency")
         figure.colorbar(drawn, ax=axis, pad=0.01, label="level, 0 to 255")
     axes[-1, 0].set_xlabel("time (s)")

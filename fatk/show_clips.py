@@ -20,13 +20,12 @@ from fatk.show_pictures import strips
 from fatk.show_themes import Picture, render
 from pipelines import domain, ops, records
 from pipelines.domain_settings import DomainSettings
-from pipelines.formats import CHANNELS
+from pipelines.formats import CHANNELS, MEANINGS, possible
 from pipelines.settings import FeatureSettings
 from pipelines.sources import CURATED, NOISY, Clip
 
 _HEARD = 5  # seconds of a clip that its player has at most
 _CLEANED = 3  # clips whose background is subtracted
-_MEANINGS = {"A": "amplitude", "P": "phase", "D": "delta", "X": "amplitude x phase"}
 _WAYS = {
     "none": "as it is",
     "stationary": "without its stationary part",
@@ -135,15 +134,17 @@ def _clip(show: Show, number: int, clip: Clip) -> Part:
     seconds = len(pcm) / features.rate
     images: dict[str, np.ndarray] = {}
     channels: dict[str, np.ndarray] = {}
-    for name, letters in CHANNELS.items():
-        image = pixels(pcm, replace(features, format=name), show.config.domain)  # type: ignore[arg-type]
+    shown = possible(features)
+    for own in shown:
+        letters = CHANNELS[own.format]
+        image = pixels(pcm, own, show.config.domain)
         meaning = "amplitude three times, so it is grey"
         if len(set(letters)) > 1:
             colours = zip(("red", "green", "blue"), letters, strict=True)
-            meaning = ", ".join(f"{colour} {_MEANINGS[letter]}" for colour, letter in colours)
-        images[f"{name}: {meaning}"] = image
+            meaning = ", ".join(f"{colour} {MEANINGS[letter]}" for colour, letter in colours)
+        images[f"{own.format}: {meaning}"] = image
         for place, letter in enumerate(letters):
-            channels.setdefault(_MEANINGS[letter], image[..., place])
+            channels.setdefault(MEANINGS[letter], image[..., place])
     labels = names_of(clip.labels)
     title = f"{clip.key}: {labels}"
     what = f"of {clip.key}, {seconds:.2f} s, labelled {labels}. Time in seconds, frequency in hertz."
@@ -155,7 +156,7 @@ def _clip(show: Show, number: int, clip: Clip) -> Part:
         (
             show.draw(
                 f"formats-{number}",
-                f"Colour images in the formats {', '.join(CHANNELS)} {what}",
+                f"Colour images in the formats {', '.join(own.format for own in shown)} {what}",
                 partial(strips, images, features, seconds, title),
             ),
             show.draw(

@@ -1,7 +1,6 @@
 """Clips in TensorBoard: what enters the network as pictures, validation clips with their sound."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -13,10 +12,9 @@ from fatk.tensorboard_words import words
 from models.ranking import lwlrap_terms
 from pipelines import records
 from pipelines.clips import image_of
-from pipelines.formats import CHANNELS
+from pipelines.formats import CHANNELS, MEANINGS, possible
 from pipelines.reading import Examples
 
-_LETTERS = {"A": "amplitude", "P": "phase", "D": "delta", "X": "amplitude x phase"}
 _SCALE = 3  # screen pixels a pixel
 
 
@@ -28,15 +26,14 @@ def picture(image: np.ndarray) -> np.ndarray:
 def write_inputs(examples: Examples, config: Config, classes: Sequence[str]) -> None:
     """A few training clips' whole images in every format, before cropping, into the default writer."""
     clips = list(sounds(examples, range(min(config.log.images, len(examples))), config.features.rate).items())
-    for name, letters in CHANNELS.items():
-        features = replace(config.features, format=name)  # type: ignore[arg-type]
+    for features in possible(config.features):
         meaning = ", ".join(
-            f"{colour} {_LETTERS[letter]}"
-            for colour, letter in zip(("red", "green", "blue"), letters, strict=True)
+            f"{colour} {MEANINGS[letter]}"
+            for colour, letter in zip(("red", "green", "blue"), CHANNELS[features.format], strict=True)
         )
         for number, (row, pcm) in enumerate(clips, 1):
             tf.summary.image(
-                f"input_{name}/{number:02d} {words(classes, examples.targets[row])}",
+                f"input_{features.format}/{number:02d} {words(classes, examples.targets[row])}",
                 picture(image_of(tf.constant(pcm), features, config.domain).numpy())[None],
                 0,
                 description=f"{examples.keys[row]}, {len(pcm) / features.rate:.2f} s. {meaning}. "

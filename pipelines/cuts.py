@@ -64,7 +64,7 @@ def know(
     found = formats.scales(ops, made)
     means, mean = ops.cast(nothing, "int32"), nothing
     if envelope or background.background == "global":
-        letters = formats.CHANNELS[settings.format]
+        letters = formats.channels(settings)
         picture = formats.painted(ops, made, settings)
         if background.background == "global":
             means = domain.global_means(ops, picture.image)
@@ -201,7 +201,7 @@ def painted(
         columns = at(found.shown[:, 0])
     image = ops.transpose(columns, (1, 0, 2))
     if background.background == "global":
-        image = domain.clear_under(ops, image, known.means, formats.CHANNELS[settings.format])
+        image = domain.clear_under(ops, image, known.means, formats.channels(settings))
     envelope = known.envelope if known.envelope.shape[-1] != 0 else None
     return formats.Picture(image, formats.delta_zero(ops, scales, settings), found.own, found.start, envelope)
 

@@ -112,7 +112,7 @@ def whole_image(
     stationary = settings.background == "stationary"
     picture = formats.picture(ops, audio, features, clean if stationary else None)
     if settings.background == "global":
-        letters = formats.CHANNELS[features.format]
+        letters = formats.channels(features)
         picture = picture._replace(image=subtract_global(ops, picture.image, letters))
     return picture
 

@@ -1,5 +1,6 @@
 """The three-channel images: which maps make a format, and their scaling to uint8."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pipelines import features, narrowing
@@ -8,9 +9,17 @@ from pipelines.settings import FeatureSettings
 Ops = Any
 Tensor = Any
 
-# Channel letters: A amplitude, P phase, D delta of the amplitude, X amplitude x phase. "AHL" is amplitude three
-# times, of which narrowing makes a column's mean, highest and lowest.
-CHANNELS = {"APD": "APD", "APX": "APX", "AAA": "AAA", "AAP": "AAP", "AHL": "AAA"}
+# Channel letters in words. H and L are amplitude until narrowing makes columns of frames.
+MEANINGS = {
+    "A": "amplitude",
+    "P": "phase",
+    "D": "delta",
+    "X": "amplitude x phase",
+    "H": "highest amplitude",
+    "L": "lowest amplitude",
+}
+CHANNELS = {"APD": "APD", "APX": "APX", "AAA": "AAA", "AAP": "AAP", "AHL": "AHL"}
+_MAP_OF = str.maketrans("HL", "AA")
 
 
 class Picture(NamedTuple):
@@ -30,9 +39,20 @@ class Scales(NamedTuple):
     high: Tensor  # (..., letters) float32
 
 
+def channels(settings: FeatureSettings) -> str:
+    """-> the letter of the map that each channel of the format is made of."""
+    return CHANNELS[settings.format].translate(_MAP_OF)
+
+
 def letters(settings: FeatureSettings) -> str:
     """-> the letters of a format's maps, each once, in the order of `Scales`."""
-    return "".join(dict.fromkeys(CHANNELS[settings.format]))
+    return "".join(dict.fromkeys(channels(settings)))
+
+
+def possible(settings: FeatureSettings) -> list[FeatureSettings]:
+    """-> the same settings in every format that they allow."""
+    names = [name for name in CHANNELS if name != "AHL" or settings.stretch == "mean"]
+    return [replace(settings, format=name) for name in names]  # type: ignore[arg-type]
 
 
 def maps(
@@ -89,7 +109,7 @@ def stacked(ops: Ops, made: dict[str, Tensor], found: Scales, settings: FeatureS
         letter: to_uint8(ops, values, found.low[..., number], found.high[..., number])
         for number, (letter, values) in enumerate(made.items())
     }
-    return ops.stack([scaled[letter] for letter in CHANNELS[settings.format]], axis=-1)
+    return ops.stack([scaled[letter] for letter in channels(settings)], axis=-1)
 
 
 def delta_zero(ops: Ops, found: Scales, settings: FeatureSettings) -> Tensor | None:

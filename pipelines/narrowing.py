@@ -2,8 +2,8 @@
 
 "resize" shows two neighbouring frames of D, as the reference did; "mean" the mean of all D, so that no click
 falls between two columns. The format "AHL" has their highest and lowest in its other channels: what beats faster
-than the columns, a rotor or single drops, is lost to a mean. All in whole numbers: halves are common, and rounding noise would turn them up here
-and down there.
+than the columns, a rotor or single drops, is lost to a mean. All in whole numbers: halves are common, and rounding
+noise would turn them up here and down there.
 """
 
 import math

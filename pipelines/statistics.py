@@ -76,7 +76,7 @@ def measure(
         raise ValueError("there are no clips to be measured.")
     examples = _each_once(examples) if transfer is None else examples
     carried = _carried(examples)
-    letters = formats.CHANNELS[features.format]
+    letters = formats.channels(features)
 
     def of_clip(row: tf.Tensor, pcm: tf.Tensor) -> tuple[tf.Tensor, ...]:
         picture = domain.whole_image(ops, records.to_float(pcm), features, settings)
@@ -189,7 +189,7 @@ def build_transfer(
         return None
     if not len(curated):
         raise ValueError(f"`transfer` = {settings.transfer!r} needs curated clips. Received: none.")
-    letters = formats.CHANNELS[features.format]
+    letters = formats.channels(features)
     there = kept(curated, features, settings, folder, watch)
     if settings.transfer == "envelope":
         labels = _carried(train) & noisy[:, None]

@@ -53,6 +53,6 @@ def painted(namespace: Any, made_of: View, features: FeatureSettings, background
     picture = cuts.painted(namespace, sound, made_of["spots"], made_of["known"], features, background)
     image = picture.image
     if "moves" in made_of:
-        image = domain.moved(namespace, picture, made_of["moves"], formats.CHANNELS[features.format])
+        image = domain.moved(namespace, picture, made_of["moves"], formats.channels(features))
     image = crops.shifted(namespace, image, made_of["shift"])
     return augment.changed(namespace, image, made_of["changes"])

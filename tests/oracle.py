@@ -69,8 +69,11 @@ def to_uint8(values: Array) -> Image:
     return (255 * ((values - values.min()) / (span or 1.0))).astype(np.uint8)
 
 
-def resized(image: Image, recipe: Recipe) -> Image:
-    """(bands, frames, ...) -> (bands, floor(frames / D), ...): the duration step of "resize" and "mean"."""
+def resized(image: Image, recipe: Recipe, extremes: bool = False) -> Image:
+    """(bands, frames, ...) -> (bands, floor(frames / D), ...): the duration step of "resize" and "mean".
+
+    `extremes`: of (bands, frames, 3) the mean, the highest and the lowest of the first channel, as "AHL" has them.
+    """
     seconds = Fraction(str(recipe.seconds))
     missing = math.ceil(seconds * recipe.bands) - image.shape[1]
     if missing > 0:
@@ -81,8 +84,12 @@ def resized(image: Image, recipe: Recipe) -> Image:
         # Each frame as often as a column's share of it asks for; means of whole numbers are exact then.
         fine = np.repeat(image[:, :width].astype(int), seconds.denominator, axis=1)
         fine = fine[:, : narrow * seconds.numerator]
-        parts = fine.reshape(len(image), narrow, seconds.numerator, *image.shape[2:]).sum(axis=2)
-        return ((2 * parts + seconds.numerator) // (2 * seconds.numerator)).astype(np.uint8)
+        parts = fine.reshape(len(image), narrow, seconds.numerator, *image.shape[2:])
+        mean = (2 * parts.sum(axis=2) + seconds.numerator) // (2 * seconds.numerator)
+        if extremes:
+            own = parts[..., 0]
+            mean = np.stack([mean[..., 0], own.max(axis=2), own.min(axis=2)], axis=-1)
+        return mean.astype(np.uint8)
     # Whole numbers throughout, because halves are common: column i of the result lies at
     # (i + 1/2) * width / narrow - 1/2, here in 2 * narrow-ths of a column.
     unit = 2 * narrow
@@ -95,8 +102,9 @@ def resized(image: Image, recipe: Recipe) -> Image:
 
 def stacked(made: dict[str, Array], letters: str, recipe: Recipe) -> Image:
     """{letter: (bands, frames)} -> (bands, frames, channels) uint8, after the duration step."""
-    image = np.stack([to_uint8(made[letter]) for letter in letters], axis=-1)
-    return resized(image, recipe) if recipe.stretch != "hop" and recipe.seconds != 1 else image
+    extremes = letters == "AHL"
+    image = np.stack([to_uint8(made[letter]) for letter in ("AAA" if extremes else letters)], axis=-1)
+    return resized(image, recipe, extremes) if recipe.stretch != "hop" and recipe.seconds != 1 else image
 
 
 def image(pcm: NDArray[np.int16], letters: str, recipe: Recipe) -> Image:

@@ -181,7 +181,12 @@ def test_a_key_under_a_value_is_no_key() -> None:
     [
         ("stage.0.epochs=0", "`stage.0.epochs` must be at least 1. Received: 0."),
         ("stage.0.rate=0", "`stage.0.rate` must be finite and above 0. Received: 0.0."),
-        ("features.format=ADP", "`features.format` must be one of APD, APX, AAA, AAP. Received: 'ADP'."),
+        ("features.format=ADP", "`features.format` must be one of APD, APX, AAA, AAP, AHL. Received: 'ADP'."),
+        (
+            "features.format=AHL",
+            "`features.format` = 'AHL' tells the mean, the highest and the lowest of a column's frames: it needs "
+            "`features.stretch` = 'mean'. Received: 'resize'.",
+        ),
         ("features.bands=64.5", "`features.bands` must be a valid integer"),
         ("features.bands=8", "`features.bands` must be from 16 to 512. Received: 8."),
         ("features.seconds=0.5", "`features.seconds` must be from 1 to 60. Received: 0.5."),

@@ -98,6 +98,7 @@ def assert_alike(
         ("APX", "resize", 2.2),
         ("APD", "resize", 2),
         ("APD", "mean", 2.2),
+        ("AHL", "mean", 2.2),
         ("AAP", "hop", 2),
         ("AAA", "hop", 3),
     ],

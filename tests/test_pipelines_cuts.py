@@ -65,6 +65,8 @@ def part(
         ("AAP", "resize", 5),
         ("APD", "mean", 2.2),
         ("APX", "mean", 5),
+        ("AHL", "mean", 2.2),
+        ("AHL", "mean", 5),
         ("APD", "hop", 2),
         ("AAA", "hop", 5),
     ],
