@@ -124,9 +124,9 @@ def _clips(run: folders.Run, rate: int, audio: Path | None) -> tuple[str, list[n
 
 def _longest(features: Any) -> float | None:
     """Seconds of a clip whose image is resized in 32 bits without an overflow (`formats_ops.cast`)."""
-    if features.stretch != "resize" or features.seconds == 1:
+    if features.stretch != "resize" or not features.narrows:
         return None
-    return float((2**30 * features.seconds) ** 0.5 * features.hop // features.rate)
+    return float((2**30 * features.pace) ** 0.5 * features.hop // features.rate)
 
 
 def _windows(plan: Any, clip: np.ndarray) -> np.ndarray:

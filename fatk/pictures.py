@@ -32,8 +32,8 @@ def hertz_axis(axis: plt.Axes, settings: FeatureSettings) -> None:
 
 def seconds_per_column(image: np.ndarray, settings: FeatureSettings) -> float:
     """Seconds from one column of an image to the next."""
-    stretch = 1.0 if settings.stretch == "hop" else settings.seconds
-    return settings.hop * stretch / settings.rate
+    frames = float(settings.pace) if settings.narrows else 1.0
+    return settings.hop * frames / settings.rate
 
 
 def draw_image(image: np.ndarray, settings: FeatureSettings, seconds: float, title: str, path: Path) -> None:

@@ -81,7 +81,7 @@ def padded_samples(ops: Ops, samples: Tensor, settings: FeatureSettings) -> Tens
 def _widths(ops: Ops, samples: Tensor, settings: FeatureSettings) -> tuple[Tensor, Tensor, Tensor]:
     """Samples of a padded clip -> its frames, columns of its image, frames that these are made of."""
     frames = 1 + samples // settings.hop
-    if not narrowing.narrows(settings):
+    if not settings.narrows:
         return frames, frames, frames
     return frames, *narrowing.widths(ops, frames, settings)
 
@@ -94,11 +94,11 @@ def columns_of(ops: Ops, samples: Tensor, settings: FeatureSettings) -> Tensor:
 def frames_for(columns: Tensor, settings: FeatureSettings) -> Tensor:
     """Columns of a part -> frames of sound that it is made of, wherever it lies; some more than it needs."""
     reach = 2 * features.REACH
-    if not narrowing.narrows(settings):
+    if not settings.narrows:
         frames = columns + reach
     else:  # a column more: rounded down, a resized image's columns lie somewhat further apart than D frames
-        seconds = narrowing.duration(settings)
-        frames = (columns + 1) * seconds.numerator // seconds.denominator + 3 + reach
+        pace = settings.pace
+        frames = (columns + 1) * pace.numerator // pace.denominator + 3 + reach
     return -(-frames // _GROUP) * _GROUP
 
 
@@ -108,7 +108,7 @@ def first_frame(
     """-> () int32: the frame of a clip of so many samples, padded, with which the sound of a part begins."""
     frames, width, wide = _widths(ops, samples, settings)
     column = ops.minimum(ops.maximum(start, 0), width - 1)
-    if narrowing.narrows(settings):
+    if settings.narrows:
         column = narrowing.sources(ops, ops.reshape(column, (1,)), width, wide, settings)[0][0, 0]
     last = frames - frames_for(columns, settings)
     return ops.maximum(ops.minimum(column - features.REACH, last), 0)
@@ -142,7 +142,7 @@ def spots(ops: Ops, samples: Tensor, start: Tensor, columns: Tensor, settings: F
 
     own, sources = frames, places[:, None]
     weights = sources[:0]
-    if narrowing.narrows(settings):
+    if settings.narrows:
         sources, weights = narrowing.sources(ops, places, width, wide, settings)
         own = ops.minimum(narrowing.own_columns(frames, settings), width)
     sloped = features.sloped(ops, numbers, frames) - features.REACH
@@ -192,7 +192,7 @@ def painted(
         pixels = ops.take(image, ops.maximum(frame, 0), axis=0)
         return ops.where(ops.reshape(frame >= 0, (-1, 1, 1)), pixels, ops.zeros_like(pixels))
 
-    if narrowing.narrows(settings):
+    if settings.narrows:
         pixels = [at(found.shown[:, tap]) for tap in range(narrowing.taps(settings))]
         columns = narrowing.mixed(
             ops, pixels, found.weights, narrowing.total(found.width, settings), settings

@@ -139,7 +139,7 @@ def painted(ops: Ops, made: dict[str, Tensor], settings: FeatureSettings) -> Pic
     found = scales(ops, made)
     columns = ops.shape(made["A"])[-2]
     image = stacked(ops, made, found, settings)
-    if narrowing.narrows(settings):
+    if settings.narrows:
         image = narrowing.narrow(ops, image, settings)
         columns = ops.minimum(narrowing.own_columns(columns, settings), ops.shape(image)[-3])
     order = list(range(len(image.shape)))

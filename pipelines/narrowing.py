@@ -7,7 +7,6 @@ noise would turn them up here and down there.
 """
 
 import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -19,32 +18,22 @@ Ops = Any
 Tensor = Any
 
 
-def narrows(settings: FeatureSettings) -> bool:
-    """Whether the image has fewer columns than frames."""
-    return settings.stretch != "hop" and settings.seconds != 1
-
-
-def duration(settings: FeatureSettings) -> Fraction:
-    """D as a ratio of whole numbers: 2.2 is 11 / 5, which no float is."""
-    return Fraction(settings.seconds).limit_denominator(1000)
-
-
 def taps(settings: FeatureSettings) -> int:
     """How many neighbouring frames have a part in a column, at most."""
     if settings.stretch == "resize":
         return 2
-    seconds = duration(settings)
-    return math.ceil(seconds) + (seconds.denominator > 1)
+    pace = settings.pace
+    return math.ceil(pace) + (pace.denominator > 1)
 
 
 def own_columns(frames: Tensor, settings: FeatureSettings) -> Tensor:
     """-> columns in which so many frames of a clip have a part."""
-    seconds = duration(settings)
+    pace = settings.pace
     if settings.stretch == "mean":  # column j begins with frame floor(j D)
-        return -(-frames * seconds.denominator // seconds.numerator)
+        return -(-frames * pace.denominator // pace.numerator)
     # Column j is a mix of frames from floor((j + 1/2) D - 1/2) on: the clip's where that is one of its own.
-    over = (2 * frames + 1) * seconds.denominator - seconds.numerator
-    return -(-over // (2 * seconds.numerator))
+    over = (2 * frames + 1) * pace.denominator - pace.numerator
+    return -(-over // (2 * pace.numerator))
 
 
 def widths(ops: Ops, frames: Tensor, settings: FeatureSettings) -> tuple[Tensor, Tensor]:
@@ -52,18 +41,18 @@ def widths(ops: Ops, frames: Tensor, settings: FeatureSettings) -> tuple[Tensor,
 
     The latter are more where the clip is shorter than an image: it is filled up with zeros first.
     """
-    seconds = duration(settings)
-    wide = features.at_least(ops, frames, math.ceil(seconds * settings.columns))
+    pace = settings.pace
+    wide = features.at_least(ops, frames, math.ceil(pace * settings.columns))
     if isinstance(wide, int):
-        return math.floor(wide / seconds), wide
+        return math.floor(wide / pace), wide
     # 32 bits are too narrow for minutes of sound.
-    narrow = ops.cast(wide, "int64") * seconds.denominator // seconds.numerator
+    narrow = ops.cast(wide, "int64") * pace.denominator // pace.numerator
     return ops.cast(narrow, "int32"), wide
 
 
 def total(narrow: Tensor, settings: FeatureSettings) -> Tensor:
     """Sum of a column's weights, as `sources` gives them, in an image of `narrow` columns."""
-    return 2 * narrow if settings.stretch == "resize" else duration(settings).numerator
+    return 2 * narrow if settings.stretch == "resize" else settings.pace.numerator
 
 
 def sources(
@@ -81,8 +70,8 @@ def sources(
         frames, weights = [left, ops.minimum(left + 1, wide - 1)], [2 * narrow - share, share]
     else:
         # A column spans frames from j D to (j + 1) D, here in units of 1 / denominator.
-        seconds = duration(settings)
-        unit, span = seconds.denominator, seconds.numerator
+        pace = settings.pace
+        unit, span = pace.denominator, pace.numerator
         left = numbers * span // unit
         frames, weights = [], []
         for tap in range(taps(settings)):

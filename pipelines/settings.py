@@ -6,6 +6,7 @@ is read and refused before a framework is.
 """
 
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 Kind = Literal["csv", "folders", "fat2019", "fsd50k", "esc50", "esc10", "fsdnoisy18k", "demo"]
@@ -116,11 +117,12 @@ class FeatureSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     rate: int = 44100  # Hz, of the shards and of the served model
-    bands: int = 160  # mel bands; the image that the network sees is bands x bands
+    bands: int = 160  # mel bands
     seconds: float = 1.0  # D: what one image spans
+    width: int | None = None  # columns of an image; None: as many as bands, as the reference
     format: Format = "APD"  # the three channels
-    # How D > 1 is fitted into `bands` columns: "resize" shows two frames of D in each, as the reference, "mean" the
-    # mean of all, "hop" one of D times the hop.
+    # How more frames than columns are fitted into an image, with as many columns as bands D in each: "resize" shows
+    # two frames of D, as the reference, "mean" the mean of all, "hop" one of D times the hop.
     stretch: Stretch = "resize"
     fmin: float = 20.0  # Hz, lowest edge of the filterbank
     fmax: float | None = None  # Hz, highest edge of the filterbank; None: half of the rate
@@ -133,6 +135,8 @@ class FeatureSettings:
         problems.between("rate", self.rate, 1000, 384000)
         problems.between("bands", self.bands, 16, 512)
         problems.between("seconds", self.seconds, 1, 60)
+        if not problems:
+            problems.between("width", self.columns, 16, int(self.bands * self.seconds))
         problems.between("fmax", self.highest, 1, self.rate / 2)
         problems.between("fmin", self.fmin, 0, max(self.highest - 1, 0))
         if self.format == "AHL" and self.stretch != "mean":
@@ -166,17 +170,27 @@ class FeatureSettings:
     def hop(self) -> int:
         """Samples between frames of the image before the duration step."""
         base = _REFERENCE_HOPS.get((self.rate, self.bands), round(self.rate / self.bands))
-        return round(base * self.seconds) if self.stretch == "hop" else base
+        return round(base * self.pace) if self.stretch == "hop" else base
 
     @property
     def columns(self) -> int:
-        """Width of what the network sees, equal to its height."""
-        return self.bands
+        """Width of what the network sees."""
+        return self.bands if self.width is None else self.width
+
+    @property
+    def pace(self) -> Fraction:
+        """Frames of a second's `bands` in each column, as a ratio of whole numbers: 2.2 is 11 / 5, no float is."""
+        return Fraction(self.seconds).limit_denominator(1000) * self.bands / self.columns
+
+    @property
+    def narrows(self) -> bool:
+        """Whether the image has fewer columns than frames."""
+        return self.stretch != "hop" and self.pace != 1
 
     @property
     def shortest(self) -> int:
         """Samples to which shorter clips are padded, half on each side."""
-        return round(self.rate * (self.seconds if self.stretch == "hop" else 1))
+        return round(self.rate * (1 if self.narrows else self.seconds))
 
     @property
     def shape(self) -> tuple[int, int, int]:
