@@ -119,11 +119,11 @@ class FeatureSettings:
     rate: int = 44100  # Hz, of the shards and of the served model
     bands: int = 160  # mel bands
     seconds: float = 1.0  # D: what one image spans
-    width: int | None = None  # columns of an image; None: as many as bands, as the reference
     format: Format = "APD"  # the three channels
     # How more frames than columns are fitted into an image, with as many columns as bands D in each: "resize" shows
     # two frames of D, as the reference, "mean" the mean of all, "hop" one of D times the hop.
     stretch: Stretch = "resize"
+    width: int | None = None  # columns of an image; None: as many as bands, as the reference
     fmin: float = 20.0  # Hz, lowest edge of the filterbank
     fmax: float | None = None  # Hz, highest edge of the filterbank; None: half of the rate
     # Where training images are made: "device" sends the accelerator sound. Whole clips are the host's always.

@@ -26,6 +26,7 @@ class Recipe:
     bands: int = 160
     seconds: float = 1  # D, what one image spans
     stretch: str = "resize"  # or "mean", "hop"
+    width: int | None = None  # columns of an image; None: as many as bands
     fmin: float = 20.0  # Hz
     fmax: float | None = None  # Hz; None: half of the rate
 
@@ -34,13 +35,28 @@ class Recipe:
         """Samples between frames."""
         hop = HOPS.get(self.bands) if self.rate == 44100 else None
         hop = hop or round(self.rate / self.bands)
-        return round(hop * self.seconds) if self.stretch == "hop" else hop
+        return round(hop * self.pace) if self.stretch == "hop" else hop
+
+    @property
+    def columns(self) -> int:
+        """Of an image."""
+        return self.width or self.bands
+
+    @property
+    def pace(self) -> Fraction:
+        """Frames of a second's `bands` in a column."""
+        return Fraction(str(self.seconds)) * self.bands / self.columns
+
+    @property
+    def narrows(self) -> bool:
+        """Whether columns are made of several frames."""
+        return self.stretch != "hop" and self.pace != 1
 
 
 def padded(pcm: NDArray[np.int16], recipe: Recipe) -> Array:
     """(samples,) int16 -> (samples,) float32 in -1..1: zeros on both sides of a clip under the unit duration."""
     audio = pcm.astype(np.float32) / np.float32(32768)
-    shortest = round(recipe.rate * (recipe.seconds if recipe.stretch == "hop" else 1))
+    shortest = round(recipe.rate * (1 if recipe.narrows else recipe.seconds))
     missing = max(shortest - len(audio), 0)
     return np.pad(audio, (missing // 2, missing - missing // 2))
 
@@ -74,18 +90,18 @@ def resized(image: Image, recipe: Recipe, extremes: bool = False) -> Image:
 
     `extremes`: of (bands, frames, 3) the mean, the highest and the lowest of the first channel, as "AHL" has them.
     """
-    seconds = Fraction(str(recipe.seconds))
-    missing = math.ceil(seconds * recipe.bands) - image.shape[1]
+    pace = recipe.pace
+    missing = math.ceil(pace * recipe.columns) - image.shape[1]
     if missing > 0:
         image = np.pad(image, [(0, 0), (0, missing)] + [(0, 0)] * (image.ndim - 2))
     width = image.shape[1]
-    narrow = math.floor(width / seconds)
+    narrow = math.floor(width / pace)
     if recipe.stretch == "mean":
         # Each frame as often as a column's share of it asks for; means of whole numbers are exact then.
-        fine = np.repeat(image[:, :width].astype(int), seconds.denominator, axis=1)
-        fine = fine[:, : narrow * seconds.numerator]
-        parts = fine.reshape(len(image), narrow, seconds.numerator, *image.shape[2:])
-        mean = (2 * parts.sum(axis=2) + seconds.numerator) // (2 * seconds.numerator)
+        fine = np.repeat(image[:, :width].astype(int), pace.denominator, axis=1)
+        fine = fine[:, : narrow * pace.numerator]
+        parts = fine.reshape(len(image), narrow, pace.numerator, *image.shape[2:])
+        mean = (2 * parts.sum(axis=2) + pace.numerator) // (2 * pace.numerator)
         if extremes:
             own = parts[..., 0]
             mean = np.stack([mean[..., 0], own.max(axis=2), own.min(axis=2)], axis=-1)
@@ -104,7 +120,7 @@ def stacked(made: dict[str, Array], letters: str, recipe: Recipe) -> Image:
     """{letter: (bands, frames)} -> (bands, frames, channels) uint8, after the duration step."""
     extremes = letters == "AHL"
     image = np.stack([to_uint8(made[letter]) for letter in ("AAA" if extremes else letters)], axis=-1)
-    return resized(image, recipe, extremes) if recipe.stretch != "hop" and recipe.seconds != 1 else image
+    return resized(image, recipe, extremes) if recipe.narrows else image
 
 
 def image(pcm: NDArray[np.int16], letters: str, recipe: Recipe) -> Image:

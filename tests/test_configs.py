@@ -187,6 +187,7 @@ def test_a_key_under_a_value_is_no_key() -> None:
             "`features.format` = 'AHL' tells the mean, the highest and the lowest of a column's frames: it needs "
             "`features.stretch` = 'mean'. Received: 'resize'.",
         ),
+        ("features.width=100", "`features.width` must be from 16 to 64. Received: 100."),
         ("features.bands=64.5", "`features.bands` must be a valid integer"),
         ("features.bands=8", "`features.bands` must be from 16 to 512. Received: 8."),
         ("features.seconds=0.5", "`features.seconds` must be from 1 to 60. Received: 0.5."),

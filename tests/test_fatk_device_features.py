@@ -92,19 +92,22 @@ def assert_alike(
 
 
 @pytest.mark.parametrize(
-    ("kind", "stretch", "seconds"),
+    ("kind", "stretch", "seconds", "width"),
     [
-        ("APD", "resize", 1),
-        ("APX", "resize", 2.2),
-        ("APD", "resize", 2),
-        ("APD", "mean", 2.2),
-        ("AHL", "mean", 2.2),
-        ("AAP", "hop", 2),
-        ("AAA", "hop", 3),
+        ("APD", "resize", 1, None),
+        ("APX", "resize", 2.2, None),
+        ("APD", "resize", 2, None),
+        ("APD", "mean", 2.2, None),
+        ("AHL", "mean", 2.2, None),
+        ("AHL", "mean", 3, 80),
+        ("AAP", "hop", 2, None),
+        ("AAA", "hop", 3, None),
     ],
 )
-def test_formats_and_durations(examples: Examples, kind: Any, stretch: Any, seconds: float) -> None:
-    features = replace(FEATURES, format=kind, stretch=stretch, seconds=seconds)
+def test_formats_and_durations(
+    examples: Examples, kind: Any, stretch: Any, seconds: float, width: int | None
+) -> None:
+    features = replace(FEATURES, format=kind, stretch=stretch, seconds=seconds, width=width)
     assert_alike(*both(examples, features, BARE), kind)
 
 

@@ -58,31 +58,36 @@ def part(
 
 
 @pytest.mark.parametrize(
-    ("kind", "stretch", "seconds"),
+    ("kind", "stretch", "seconds", "width"),
     [
-        ("APD", "resize", 1),
-        ("APX", "resize", 2.2),
-        ("AAP", "resize", 5),
-        ("APD", "mean", 2.2),
-        ("APX", "mean", 5),
-        ("AHL", "mean", 2.2),
-        ("AHL", "mean", 5),
-        ("APD", "hop", 2),
-        ("AAA", "hop", 5),
+        ("APD", "resize", 1, None),
+        ("APX", "resize", 2.2, None),
+        ("AAP", "resize", 5, None),
+        ("AAP", "resize", 5, 100),
+        ("APD", "mean", 2.2, None),
+        ("APX", "mean", 5, None),
+        ("AHL", "mean", 2.2, None),
+        ("AHL", "mean", 5, None),
+        ("AHL", "mean", 5, 64),
+        ("APD", "mean", 2, 64),  # a column a frame
+        ("APD", "hop", 2, None),
+        ("AAA", "hop", 5, None),
+        ("APD", "hop", 5, 48),
     ],
 )
 def test_crop_first_is_crop_last(
-    recordings: list[np.ndarray], kind: Any, stretch: Any, seconds: float
+    recordings: list[np.ndarray], kind: Any, stretch: Any, seconds: float, width: int | None
 ) -> None:
-    settings = FeatureSettings(bands=32, seconds=seconds, format=kind, stretch=stretch)
+    settings = FeatureSettings(bands=32, seconds=seconds, format=kind, stretch=stretch, width=width)
+    columns = width or 32
     for pcm in recordings:
         whole = domain.whole_image(ops, as_float(pcm), settings).image
-        width = int(cuts.columns_of(ops, tf.constant(len(pcm)), settings))
-        assert width == whole.shape[1]
-        last = max(width - 32, 0)
+        made = int(cuts.columns_of(ops, tf.constant(len(pcm)), settings))
+        assert made == whole.shape[1]
+        last = max(made - columns, 0)
         for start in {-3, 0, 1, last // 2, last}:  # before the clip, at its edges, within
-            wanted = crops.crop(whole, start, 32).numpy()
-            np.testing.assert_array_equal(part(pcm, start, 32, settings, UNCHANGED), wanted)
+            wanted = crops.crop(whole, start, columns).numpy()
+            np.testing.assert_array_equal(part(pcm, start, columns, settings, UNCHANGED), wanted)
 
 
 @pytest.mark.parametrize("background", BACKGROUNDS)

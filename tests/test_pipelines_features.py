@@ -194,6 +194,9 @@ def test_channels_of_a_format(name: Any, letters: str, clips: list[Pcm], true_im
         {"bands": 64, "seconds": 2.5},
         {"bands": 64, "seconds": 2.5, "stretch": "mean"},
         {"bands": 64, "seconds": 2.5, "stretch": "hop"},
+        {"bands": 64, "seconds": 2.5, "stretch": "mean", "width": 100},
+        {"bands": 64, "seconds": 2.5, "width": 160},
+        {"bands": 64, "seconds": 2.5, "stretch": "hop", "width": 100},
     ],
     ids=str,
 )
@@ -367,11 +370,24 @@ def resize(library: str, image: oracle.Image, settings: FeatureSettings) -> orac
     ("library", "seconds"),
     [("keras", 2.2), *product(["tensorflow", "graph"], [1.1, 2, 2.2, 2.5, 5, 6, 8, 10])],
 )
-@pytest.mark.parametrize(("stretch", "kind"), [("resize", "APD"), ("mean", "APD"), ("mean", "AHL")])
-def test_narrowing_is_exact_for_any_width(library: str, seconds: float, stretch: Any, kind: Any) -> None:
+@pytest.mark.parametrize(
+    ("stretch", "kind", "columns"),
+    [
+        ("resize", "APD", 16),
+        ("mean", "APD", 16),
+        ("mean", "AHL", 16),
+        ("resize", "APD", 17),
+        ("mean", "AHL", 17),
+    ],
+)
+def test_narrowing_is_exact_for_any_width(
+    library: str, seconds: float, stretch: Any, kind: Any, columns: int
+) -> None:
     random = np.random.default_rng(3)
-    settings = FeatureSettings(rate=8000, bands=16, seconds=seconds, stretch=stretch, format=kind)
-    recipe = Recipe(rate=8000, bands=16, seconds=seconds, stretch=stretch)
+    settings = FeatureSettings(
+        rate=8000, bands=16, seconds=seconds, stretch=stretch, format=kind, width=columns
+    )
+    recipe = Recipe(rate=8000, bands=16, seconds=seconds, stretch=stretch, width=columns)
     for width in (352, 1119) if library == "keras" else (16, 17, 99, 352, 1119, 4801):
         image = random.integers(0, 256, (16, width, 3), np.uint8)
         true = oracle.resized(image, recipe, extremes=kind == "AHL")
