@@ -185,7 +185,7 @@ def test_a_key_under_a_value_is_no_key() -> None:
         (
             "features.format=AHL",
             "`features.format` = 'AHL' tells the mean, the highest and the lowest of a column's frames: it needs "
-            "`features.stretch` = 'mean'. Received: 'resize'.",
+            "`stretch` = 'mean'. Received: 'resize'.",
         ),
         ("features.width=100", "`features.width` must be from 16 to 64. Received: 100."),
         ("features.bands=64.5", "`features.bands` must be a valid integer"),
