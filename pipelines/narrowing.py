@@ -1,4 +1,4 @@
-"""The duration step: frames of D seconds to the columns of an image, where they are not simply further apart.
+"""The duration step: D frames (`settings.pace`) to each column of an image, where they are not only further apart.
 
 "resize" shows two neighbouring frames of D, as the reference did; "mean" the mean of all D, so that no click
 falls between two columns. The format "AHL" has their highest and lowest in its other channels: what beats faster
