@@ -417,6 +417,20 @@ def test_an_option_of_several_numbers_ends_at_an_override() -> None:
     assert (config.seed, config.name, parsed.tta, parsed.out) == (3, "try", [1, 10], "a=b")
 
 
+def test_settings_may_stand_before_and_behind_a_positional_and_a_switch() -> None:
+    from fatk import cli
+
+    for given in (
+        ["--prune", "name=try", "space.toml", "seed=3"],
+        ["name=try", "space.toml", "--prune", "seed=3"],
+    ):
+        arguments = cli.parser("fatk.try", "Try.")
+        arguments.add_argument("--prune", action="store_true")
+        arguments.add_argument("space")
+        config, parsed = cli.parse_config(arguments, ["--config", str(DEMO), *given])
+        assert (config.seed, config.name, parsed.space, parsed.prune) == (3, "try", "space.toml", True)
+
+
 def test_a_key_that_is_no_more_is_passed_over_in_a_file_but_is_no_key(tmp_path: Path) -> None:
     """Runs of earlier versions are read; whoever asks for it now is told."""
     wanted = replace(load_config(DEMO), name="try")
