@@ -126,9 +126,8 @@ def _change(run: folders.Run, config: Config, clips: str) -> str:
 
 def _set_aside(run: folders.Run, why: str) -> None:
     """Make room for a run."""
-    aside = (
-        run.folder.parent / "before" / run.folder.name
-    )  # not beside the others: they are named by patterns
+    # Not beside the others: they are named by patterns.
+    aside = run.folder.parent / "before" / run.folder.name
     if run.summary.exists():
         shutil.rmtree(aside, ignore_errors=True)
         aside.parent.mkdir(exist_ok=True)

@@ -75,7 +75,7 @@ def assemble(
         except ValueError as error:  # Keras' own message is a page on the layer that ran out of pixels
             raise ValueError(
                 f"an image of {shape[0]} x {shape[1]} is too small for the strides of {trunk!r}; "
-                "`features.bands` must be larger."
+                "`features.bands` or `features.width` must be larger."
             ) from error
     make = functools.partial(heads.HEADS[head], features, classes, dropout)
     output = make()

@@ -120,8 +120,8 @@ class FeatureSettings:
     bands: int = 160  # mel bands
     seconds: float = 1.0  # D: what one image spans
     format: Format = "APD"  # the three channels
-    # How more frames than columns are fitted into an image, with as many columns as bands D in each: "resize" shows
-    # two frames of D, as the reference, "mean" the mean of all, "hop" one of D times the hop.
+    # What a column shows where an image has fewer of them than frames (`pace` frames each, D where the image is
+    # square): "resize" two frames, as the reference, "mean" the mean of all, "hop" one of so many times the hop.
     stretch: Stretch = "resize"
     width: int | None = None  # columns of an image; None: as many as bands, as the reference
     fmin: float = 20.0  # Hz, lowest edge of the filterbank
@@ -179,8 +179,12 @@ class FeatureSettings:
 
     @property
     def pace(self) -> Fraction:
-        """Frames of a second's `bands` in each column, as a ratio of whole numbers: 2.2 is 11 / 5, no float is."""
-        return Fraction(self.seconds).limit_denominator(1000) * self.bands / self.columns
+        """Frames a column, of `bands` frames a second. A ratio of whole numbers: 2.2 is 11 / 5, which no float is.
+
+        No denominator is over 1000: larger ones would overflow the 32 bits that pixels and frames are counted in.
+        """
+        ratio = Fraction(self.seconds).limit_denominator(1000) * self.bands / self.columns
+        return ratio.limit_denominator(1000)
 
     @property
     def narrows(self) -> bool:

@@ -403,6 +403,14 @@ def test_resizing_is_what_tensorflow_does(seconds: float) -> None:
     assert np.abs(mine - theirs).max() <= 0.5 + 0.01
 
 
+def test_no_width_overflows() -> None:
+    settings = FeatureSettings(bands=509, seconds=59.999, stretch="mean", width=512, format="AHL")
+    image = np.full((1, 31000, 3), 255, np.uint8)
+    made = resize("graph", image, settings)
+    np.testing.assert_array_equal(made, np.full((1, made.shape[1], 3), 255))
+    assert made.shape[1] >= settings.columns
+
+
 def test_halves_round_up() -> None:
     image = np.zeros((16, 64, 3), np.uint8)
     image[:, 1::2] = 1  # each new column lies halfway between a 0 and a 1
