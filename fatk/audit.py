@@ -7,9 +7,10 @@ A second round trains without the noisy clips that the first one doubts most, an
 
 The clips that the config holds out are judged, and train, like the others, for their labels may be wrong too.
 `--without-valid` leaves them out: a table that is to better a score on them must not come from them.
+
+`--runs` has finished runs say what is in the noisy clips, and trains nothing: see teachers.py.
 """
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from fatk import cli, folders
 from fatk.config import Config
 from fatk.folds import run_fold
 from fatk.prepare import Prepared, prepare
+from fatk.teachers import read_teachers, write_revised, write_table
 from pipelines.draws import kfold
 from pipelines.labels import multi_hot
 from pipelines.sources import CURATED, NOISY, Clip
@@ -102,34 +104,14 @@ def audit(
     return clips, suspicion, suggest(balance(labels, chances)), prepared.classes
 
 
-def write_table(
-    path: Path,
-    clips: Sequence[Clip],
-    scores: np.ndarray,
-    suggested: np.ndarray,
-    classes: Sequence[str],
-) -> None:
-    """`fname,score,suggested_labels`, most suspicious first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(["fname", "score", "suggested_labels"])
-        for number in np.argsort(-scores, kind="stable"):
-            names = ",".join(name for name, on in zip(classes, suggested[number], strict=True) if on)
-            writer.writerow([clips[number].name, f"{scores[number]:.6f}", names])
-    unfinished.replace(path)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = cli.parser("fatk.audit", __doc__)
-    parser.add_argument("--folds", type=int, default=4, metavar="N", help="networks to train (default 4)")
-    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="rounds of folds (default 2)")
+    parser.add_argument("--folds", type=int, metavar="N", help="networks to train (default 4)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of folds (default 2)")
     parser.add_argument(
         "--share",
         type=float,
-        default=0.5,
         metavar="S",
         help="of the noisy clips, the most suspicious ones, left out of the next round's training (default 0.5)",
     )
@@ -139,20 +121,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--without-valid", action="store_true", help="the clips that the config holds out take no part"
     )
+    parser.add_argument(
+        "--runs",
+        nargs="+",
+        metavar="RUN",
+        help="finished runs whose word on the noisy clips is taken instead",
+    )
     parser.add_argument("--out", metavar="FILE", help="the table; default: runs/<name>-audit/audit.csv")
     config, arguments = cli.parse_config(parser, argv)
-    if arguments.folds < 2:
-        raise cli.UserError(f"--folds must be at least 2. Received: {arguments.folds}.")
-    if arguments.rounds < 1:
-        raise cli.UserError(f"--rounds must be at least 1. Received: {arguments.rounds}.")
-    if not 0 <= arguments.share <= 1:
-        raise cli.UserError(f"--share must be from 0 to 1. Received: {arguments.share}.")
-    clips, scores, suggested, classes = audit(
-        config, arguments.folds, arguments.rounds, arguments.share, not arguments.without_valid
-    )
+    path = Path(arguments.out or folders.RUNS / f"{config.name}-audit" / "audit.csv")
+    own = (arguments.folds, arguments.rounds, arguments.share, arguments.pool)
+    if arguments.runs:
+        if arguments.without_valid or any(given is not None for given in own):
+            raise cli.UserError(
+                "--runs goes without --folds, --rounds, --share, --pool and --without-valid: nothing is trained."
+            )
+        return _by_runs(config, [Path(run) for run in arguments.runs], path)
+    count = 4 if arguments.folds is None else arguments.folds
+    rounds = 2 if arguments.rounds is None else arguments.rounds
+    share = 0.5 if arguments.share is None else arguments.share
+    if count < 2:
+        raise cli.UserError(f"--folds must be at least 2. Received: {count}.")
+    if rounds < 1:
+        raise cli.UserError(f"--rounds must be at least 1. Received: {rounds}.")
+    if not 0 <= share <= 1:
+        raise cli.UserError(f"--share must be from 0 to 1. Received: {share}.")
+    clips, scores, suggested, classes = audit(config, count, rounds, share, not arguments.without_valid)
     pool = arguments.pool or (NOISY if any(clip.pool == NOISY for clip in clips) else CURATED)
     shown = [n for n, clip in enumerate(clips) if pool in ("both", clip.pool)]
-    path = Path(arguments.out or folders.RUNS / f"{config.name}-audit" / "audit.csv")
     write_table(path, [clips[n] for n in shown], scores[shown], suggested[shown], classes)
     top = sorted(shown, key=lambda n: -scores[n])[:10]
     cli.table(
@@ -169,6 +165,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         ],
     )
     cli.say(f"{path}: {len(shown)} clips; to use it: data.relabel={path} labels.relabel=drop")
+    return 0
+
+
+def _by_runs(config: Config, paths: Sequence[Path], out: Path) -> int:
+    """The table by finished runs."""
+    from fatk import runtime
+
+    prepared = prepare(config)
+    runs = read_teachers(paths, config, prepared.classes)
+    runtime.start(config)
+    clips = write_revised(out, config, prepared, runs)
+    cli.say(
+        f"{out}: {len(clips)} clips; to use it: data.relabel={out} labels.relabel=apply labels.relabel_share=1"
+    )
     return 0
 
 

@@ -7,7 +7,7 @@ import csv
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,15 @@ def write_card(run: folders.Run) -> Path:
     return path
 
 
+def look(image: Mapping[str, Any]) -> str:
+    """Settings of an image, or what a member of an ensemble tells of its own -> in words."""
+    bands = image.get("bands", 160)
+    columns = image.get("width", bands)
+    return (
+        f"{image.get('format', 'APD')}, {bands} mel bands, {columns} columns, {image.get('seconds', 1.0):g} s"
+    )
+
+
 def _run(run: folders.Run, settings: dict[str, Any], classes: Sequence[str]) -> list[str]:
     """What it is, what it scores, what it learned from."""
     summary = _json(run.summary)
@@ -46,11 +55,7 @@ def _run(run: folders.Run, settings: dict[str, Any], classes: Sequence[str]) -> 
     what = network.get("backbone") or network.get("name", "specgram")
     rows = [
         ("network", what + _counted(summary, "parameters", ", {:,} parameters")),
-        (
-            "image",
-            f"{features.get('format', 'APD')}, {features.get('bands', 160)} mel bands, "
-            f"{features.get('seconds', 1.0):g} s",
-        ),
+        ("image", look(features)),
         ("sound", f"mono, {features.get('rate', 44100)} Hz"),
         ("lwlrap, validation", _counted(summary, "val_lwlrap", "{:.4f}")),
         ("accuracy of the first label, validation", _counted(summary, "val_accuracy", "{:.4f}")),
@@ -101,9 +106,8 @@ def _ensemble(run: folders.Run, told: dict[str, Any], classes: Sequence[str]) ->
     parts += [f"The {told['mean']['kind']} mean of {len(told['members'])} networks.", ""]
     parts += ["| member | network | image | lwlrap, validation |", "|---|---|---|---|"]
     for member in told["members"]:
-        image = f"{member['format']}, {member['bands']} bands, {member['seconds']:g} s"
         score = _counted(member, "val_lwlrap", "{:.4f}")
-        parts.append(f"| {_cell(member['run'])} | {member['network']} | {image} | {score} |")
+        parts.append(f"| {_cell(member['run'])} | {member['network']} | {look(member)} | {score} |")
     validation = told.get("validation", {})
     if "lwlrap" in validation:
         parts += [

@@ -2,16 +2,20 @@
 
 The folds are those of the table where the config names one (`data.fold`), else the `split.count` folds of
 `split.kind = "kfold"`. Each is a run of its own under `runs/<name>-crossval/`; what is finished is not trained
-again. Set `train.keep = "last"`: a held-out fold that chooses the epoch flatters the score.
+again, and only scored again where `evaluate` changed. Set `train.keep = "last"`: a held-out fold that chooses the
+epoch flatters the score.
 
 `--tta` scores by other numbers of crops a clip too, beside that of the config.
+
+`--teachers` has the networks of an earlier cross-validation label the noisy clips anew: see teachers.py.
 
 `--inner` scores settings without the fold that they are to be judged by: see crossval_inner.py.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -39,17 +43,24 @@ def run_of(config: Config, title: str, fold: int, seed: int, place: Path) -> tup
 
 
 def held_out(
-    config: Config, seed: int, splits: dict[int, Prepared], exported: bool, counts: Sequence[int] = ()
+    config: Config,
+    seed: int,
+    splits: dict[int, Prepared],
+    exported: bool,
+    counts: Sequence[int] = (),
+    marks: Mapping[int, str] = MappingProxyType({}),
 ) -> tuple[dict[int, Scores], list[np.ndarray]]:
     """All folds of one seed -> ({fold: scores of its clips}, probabilities of the test clips, a fold each).
 
-    `counts`: numbers of crops a clip whose predictions are wanted too, in files beside the runs' own.
+    `counts`: numbers of crops a clip whose predictions are wanted too, in files beside the runs' own. `marks`:
+    what tells a fold's runs from those of the same clips and settings, where something does.
     """
     scores: dict[int, Scores] = {}
     tests = []
     for fold, prepared in splits.items():
         run, own = run_of(config, f"seed{seed}-fold{fold}", fold, seed, folder(config))
-        chances = run_fold(run, own, prepared, f"seed {seed}, fold {fold}", exported=exported)
+        told = f"seed {seed}, fold {fold}"
+        chances = run_fold(run, own, prepared, told, marks.get(fold, ""), exported)
         predict_again(run, own, prepared, counts)
         clips = prepared.split.valid
         scores[fold] = Scores(tuple(clip.name for clip in clips), multi_hot(clips, prepared.classes), chances)
@@ -85,15 +96,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tta", type=int, nargs="+", default=[], metavar="N", help="crops a clip to score by too"
     )
+    parser.add_argument(
+        "--teachers",
+        metavar="DIR",
+        help="an earlier cross-validation, whose networks of the same fold label the noisy clips anew",
+    )
     parser.add_argument("--export", action="store_true", help="export each fold's SavedModel, to ensemble")
     parser.add_argument(
         "--inner", action="store_true", help="hold two folds out at a time: scores to choose settings by"
     )
     config, arguments = cli.parse_config(parser, argv)
     if arguments.inner:
-        if arguments.seeds is not None or arguments.export or arguments.tta:
+        if arguments.seeds is not None or arguments.export or arguments.tta or arguments.teachers:
             raise cli.UserError(
-                "--inner goes without --seeds, as it runs one, and without --export and --tta."
+                "--inner goes without --seeds, as it runs one, and without --export, --teachers and --tta."
             )
         from fatk import crossval_inner
 
@@ -108,17 +124,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     prepared = prepare(config)
     fold_of = fold_numbers(config, prepared)
-    # Of the first seed for all: seeds are to differ in training alone.
-    splits = {
-        fold: holding(config, prepared, [key for key, own in fold_of.items() if own == fold])
-        for fold in sorted(set(fold_of.values()))
+    held = {
+        fold: [key for key, own in fold_of.items() if own == fold] for fold in sorted(set(fold_of.values()))
     }
     runtime.start(config)
+    sets, marks = dict.fromkeys(held, prepared), dict[int, str]()
+    if arguments.teachers:
+        from fatk.teachers import taught
+
+        for fold, keys in held.items():
+            sets[fold], marks[fold] = taught(
+                config, prepared, fold, keys, folder(config), Path(arguments.teachers)
+            )
+    # Of the first seed for all: seeds are to differ in training alone.
+    splits = {fold: holding(config, sets[fold], keys) for fold, keys in held.items()}
     seeds = [config.seed + number for number in range(count)]
     found: dict[int, dict[int, Scores]] = {}
     tests: list[np.ndarray] = []
     for seed in seeds:
-        found[seed], own = held_out(config, seed, splits, arguments.export, arguments.tta)
+        found[seed], own = held_out(config, seed, splits, arguments.export, arguments.tta, marks)
         tests += own
         whole = together(list(found[seed].values()))
         scoring.write_predictions(

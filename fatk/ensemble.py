@@ -135,8 +135,7 @@ def _report(members: Sequence[Trained], kind: str, validation: dict[str, Any]) -
     for member in members:
         own = member.told()
         score = "" if own["val_lwlrap"] is None else f"{own['val_lwlrap']:.4f}"
-        look = f"{own['format']}, {own['bands']} bands, {own['seconds']:g} s"
-        rows.append((str(member.run.folder), own["network"], look, score))
+        rows.append((str(member.run.folder), own["network"], card.look(own), score))
     cli.table("members", ("run", "network", "image", "val_lwlrap"), rows)
     if "lwlrap" in validation:
         unseen = " (each judged by a stacker fitted without it)" if kind == "stacker" else ""

@@ -63,6 +63,7 @@ class Trained:
             "network": network.backbone or network.name,
             "format": features.format,
             "bands": features.bands,
+            "width": features.columns,
             "seconds": features.seconds,
             "crops": self.config.evaluate.crops,
             "val_lwlrap": self.lwlrap,

@@ -73,6 +73,7 @@ def run_fold(
     One that is finished is not trained again, one that was stopped goes on. `told` is said before training.
     Settings, clips and `mark`, in which runs of one name may differ, are kept with the run. Where what lies there
     is of others, that is said and it begins anew; a finished one is set aside, in place of one set aside before.
+    Where only its scoring is asked for otherwise, the weights that it kept are scored again.
     Raises `KeyboardInterrupt` where the user stops it.
     """
     import keras
@@ -81,7 +82,12 @@ def run_fold(
     from fatk.trainer import Trainer
 
     clips = f"{prepared.manifest['fingerprint']} {mark}"
-    if run.config.exists() and (change := _change(run, config, clips)):
+    section, change = _change(run, config, clips) if run.config.exists() else ("", "")
+    if section == "evaluate" and _can_score(run, config):
+        if run.summary.exists():
+            told = f"{told}: {change}; its weights are scored again"
+        _forget_scores(run)
+    elif change:
         _set_aside(run, f"{told}: {change}")
     resolved = f"{to_toml(config)}{_CLIPS}{clips}\n"
     if run.config.exists():  # its folders may lie elsewhere now
@@ -98,30 +104,46 @@ def run_fold(
     return read_scores(run.predictions)[1]
 
 
-def _change(run: folders.Run, config: Config, clips: str) -> str:
-    """What a run's own settings and clips differ in from those that are asked for; empty where in nothing.
+def _change(run: folders.Run, config: Config, clips: str) -> tuple[str, str]:
+    """What a run's own settings and clips differ in from those that are asked for -> (section, in words).
 
-    Folders of the data may be others: the clips are known by what they are.
+    Both are empty where in nothing, the section where it is none of the settings. Folders of the data may be
+    others: the clips are known by what they are. What TensorBoard shows may, too. Of several differences one of
+    `evaluate` is told last: it is then the only one.
     """
     if run.config.read_text(encoding="utf-8").rpartition(_CLIPS)[2].strip() != clips.strip():
-        return "its clips are others than they were, or were written anew"
+        return "", "its clips are others than they were"
     try:
         before = load_config(run.config)
     except ConfigError as error:
-        return f"its settings cannot be read ({str(error).splitlines()[0]})"
+        return "", f"its settings cannot be read ({str(error).splitlines()[0]})"
     data = {key: getattr(config.data, key) for key in ("path", "table", "relabel", "records")}
-    had, have = (
-        tomllib.loads(to_toml(own)) for own in (replace(before, data=replace(before.data, **data)), config)
-    )
+    before = replace(before, data=replace(before.data, **data), log=config.log)
+    had, have = (tomllib.loads(to_toml(own)) for own in (before, config))
     if had == have:
-        return ""
-    for section, values in have.items():
+        return "", ""
+    for section in sorted(have, key=lambda section: section == "evaluate"):
+        values = have[section]
         if had.get(section) != values:
             if not isinstance(values, dict):
-                return f"`{section}` was {had.get(section)!r}"
+                return section, f"`{section}` was {had.get(section)!r}"
             key = next(key for key in had[section] | values if had[section].get(key) != values.get(key))
-            return f"`{section}.{key}` was {had[section].get(key)!r}"
-    return "its settings are others than they were"
+            return section, f"`{section}.{key}` was {had[section].get(key)!r}"
+    return "", "its settings are others than they were"
+
+
+def _can_score(run: folders.Run, config: Config) -> bool:
+    """Whether other scoring leaves a run's weights as they are: not where scores chose them, or will."""
+    # Without its last checkpoint it would begin anew, in its own place.
+    return config.train.keep != "best" and any(run.checkpoints.glob("state-*.npz"))
+
+
+def _forget_scores(run: folders.Run) -> None:
+    """Leave the weights; what scored them is said by the next run."""
+    run.summary.unlink(missing_ok=True)  # first: without it nothing else counts as finished
+    for path in run.folder.glob("predictions-*.csv"):
+        path.unlink()
+    shutil.rmtree(run.saved_model, ignore_errors=True)  # it averages crops as the settings say
 
 
 def _set_aside(run: folders.Run, why: str) -> None:

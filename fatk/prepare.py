@@ -9,14 +9,14 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fatk import cli, folders
 from fatk.config import Config
-from fatk.shards import FORMAT, Entry, Shard, encode_all, plan, state, sweep
+from fatk.shards import FORMAT, Entry, Shard, encode_all, plan, sweep
 from pipelines.labels import relabel
 from pipelines.selection import roles
 from pipelines.sources import Clip, DataError, Source, read_source
@@ -87,6 +87,12 @@ def prepare(config: Config, verbose: bool = True, alone: bool = False) -> Prepar
         if (report := reports[shard.stem])
         for name, frames in report["frames"].items()
     }
+    digests = {
+        f"{shard.pool}/{name}": digest
+        for shard in shards
+        if (report := reports[shard.stem])
+        for name, digest in report["digests"].items()
+    }
     source = replace(source, clips=tuple(clip for clip in source.clips if clip.key in seconds))
     if config.data.relabel:
         source = relabel(source, Path(config.data.relabel), config.labels)
@@ -94,7 +100,7 @@ def prepare(config: Config, verbose: bool = True, alone: bool = False) -> Prepar
     by_pool: dict[str, list[str]] = {}
     for shard in shards:
         by_pool.setdefault(shard.pool, []).append(str(shard.path))
-    manifest = _manifest(config, source, split, seconds, shards, left_out)
+    manifest = _manifest(config, source, split, seconds, digests, shards, left_out)
     _write_tables(folder, manifest, source, seconds, split)
     sweep(folder, {shard.stem for shard in shards})
     if verbose:
@@ -156,10 +162,13 @@ def _judge(left_out: list[Entry], clips: int, config: Config) -> None:
         )
 
 
-def fingerprint(clips: Iterable[Clip]) -> str:
-    """Changes when a clip joins, leaves, or is labelled otherwise."""
+def fingerprint(clips: Iterable[Clip], digests: Mapping[str, str]) -> str:
+    """Changes when a clip joins, leaves, sounds or is labelled otherwise. `digests`: {key of a clip: its file's}.
+
+    Not when files are copied or touched: runs of the same clips are known again on another machine.
+    """
     content = hashlib.sha256()
-    for line in sorted(f"{clip.key} {state(clip.path)} {','.join(clip.labels)}" for clip in clips):
+    for line in sorted(f"{clip.key} {digests[clip.key]} {','.join(clip.labels)}" for clip in clips):
         content.update(line.encode() + b"\n")
     return content.hexdigest()[:16]
 
@@ -169,6 +178,7 @@ def _manifest(
     source: Source,
     split: Split,
     seconds: dict[str, float],
+    digests: dict[str, str],
     shards: list[Shard],
     left_out: list[Entry],
 ) -> Entry:
@@ -176,7 +186,7 @@ def _manifest(
         return {
             "clips": len(clips),
             "hours": round(sum(seconds[clip.key] for clip in clips) / 3600, 4),
-            "fingerprint": fingerprint(clips),
+            "fingerprint": fingerprint(clips, digests),
             "licences": dict(Counter(clip.license for clip in clips if clip.license)),
         }
 
@@ -189,7 +199,7 @@ def _manifest(
         "clips": len(source.clips),
         "hours": round(sum(seconds.values()) / 3600, 4),
         "classes": list(source.classes),
-        "fingerprint": fingerprint(source.clips),
+        "fingerprint": fingerprint(source.clips, digests),
         "pools": {
             pool: summary(source.pool(pool)) | {"shards": [s.path.name for s in shards if s.pool == pool]}
             for pool in dict.fromkeys(clip.pool for clip in source.clips)

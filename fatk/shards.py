@@ -53,7 +53,8 @@ class Shard:
         """The report, where shard and report are there and agree."""
         try:
             report: Entry = json.loads(self.report.read_text())
-            return report if self.path.stat().st_size == report["bytes"] else None
+            # Reports of earlier versions told no digests.
+            return report if self.path.stat().st_size == report["bytes"] and "digests" in report else None
         except (OSError, ValueError, KeyError):
             return None
 
@@ -84,6 +85,12 @@ def state(path: Path) -> str:
     except OSError:
         return "missing"
     return f"{state.st_size} {state.st_mtime_ns}"
+
+
+def digest(path: Path) -> str:
+    """What changes when the bytes of a file do, wherever it lies and whenever it was written."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def size_of(path: Path) -> int:
@@ -127,13 +134,15 @@ def encode(shard: Shard, rate: int, advance: Any, encoding: Encoding = "pcm16") 
     from pipelines import records
 
     frames: dict[str, int] = {}
+    digests: dict[str, str] = {}
     left_out: dict[str, str] = {}
 
     def written() -> Iterator[bytes]:
         for clip in shard.clips:
             try:
                 pcm = read_pcm(clip.path, rate)
-            except UnreadableError as error:
+                digests[clip.name] = digest(clip.path)
+            except (UnreadableError, OSError) as error:
                 left_out[clip.name] = str(error)
             else:
                 frames[clip.name] = len(pcm)
@@ -142,7 +151,7 @@ def encode(shard: Shard, rate: int, advance: Any, encoding: Encoding = "pcm16") 
             advance()
 
     size = records.write_shard(shard.path, written())
-    report = {"bytes": size, "frames": frames, "left_out": left_out}
+    report = {"bytes": size, "frames": frames, "digests": digests, "left_out": left_out}
     folders.write_text(shard.report, json.dumps(report, indent=0))
     return report
 

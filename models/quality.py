@@ -10,11 +10,7 @@ def label_quality(labels: np.ndarray, chances: np.ndarray, alpha: float = 0.8) -
     exponential moving average from the most to the least confident, so that the worst ones weigh most: the
     method for several labels a clip of Thyagarajan et al. (arXiv:2211.13895), with its `alpha`.
     """
-    labels, chances = np.asarray(labels) > 0, np.asarray(chances, np.float64)
-    if labels.shape != chances.shape or labels.ndim != 2:
-        raise ValueError(
-            f"`labels` and `chances` must both be (clips, classes). Received: {labels.shape}, {chances.shape}."
-        )
+    labels, chances = _pair(labels, chances)
     confidence = np.sort(np.where(labels, chances, 1 - chances), axis=1)[:, ::-1]
     pooled = confidence[:, 0].copy()
     for column in confidence.T[1:]:
@@ -46,3 +42,23 @@ def suggest(chances: np.ndarray, least: float = 0.5) -> np.ndarray:
     chosen = chances >= least
     chosen[np.arange(len(chances)), chances.argmax(1)] = True
     return chosen
+
+
+def revise(labels: np.ndarray, chances: np.ndarray, stay: float = 0.2, join: float = 0.6) -> np.ndarray:
+    """(clips, classes) given 0/1 and a teacher's probabilities -> (clips, classes) 0/1; a clip may lose all.
+
+    A given label stays where the teacher finds it at all likely, another joins where the teacher is sure of it:
+    somebody once heard the former.
+    """
+    labels, chances = _pair(labels, chances)
+    return np.where(labels, chances >= stay, chances >= join)
+
+
+def _pair(labels: np.ndarray, chances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both (clips, classes) -> booleans and float64. Raises `ValueError` where they do not fit."""
+    labels, chances = np.asarray(labels) > 0, np.asarray(chances, np.float64)
+    if labels.shape != chances.shape or labels.ndim != 2:
+        raise ValueError(
+            f"`labels` and `chances` must both be (clips, classes). Received: {labels.shape}, {chances.shape}."
+        )
+    return labels, chances

@@ -59,6 +59,7 @@ def test_it_says_what_the_files_say(run: folders.Run, capsys) -> None:
     for line in (
         "# yard",
         "| network | specgram, 12,345 parameters |",
+        "| image | APD, 24 mel bands, 24 columns, 1 s |",
         f"| sound | mono, {RATE} Hz |",
         "| lwlrap, validation | 0.7123 |",
         "| train | curated | 2 |",
@@ -117,14 +118,15 @@ def test_an_ensembles_card(tmp_path: Path) -> None:
         {"run": f"r_{n}", "network": "specgram", "format": "APD", "bands": 64, "seconds": 2.0, "val_lwlrap": score}
         for n, score in enumerate((0.5, None))
     ]  # fmt: skip
+    members[1] |= {"format": "AHL", "width": 128}
     told = {"mean": {"kind": "geometric"}, "members": members, "sampling_rate": 22050, "classes": ["a", "b"]}
     told["validation"] = {"clips": 7, "lwlrap": 0.81}
     (tmp_path / "ensemble.json").write_text(json.dumps(told))
     (tmp_path / "classes.txt").write_text("a\nb\n")
     lines = card.write_card(folders.Run(tmp_path)).read_text().splitlines()
     assert "The geometric mean of 2 networks." in lines
-    assert "| r\\_0 | specgram | APD, 64 bands, 2 s | 0.5000 |" in lines
-    assert "| r\\_1 | specgram | APD, 64 bands, 2 s |  |" in lines
+    assert "| r\\_0 | specgram | APD, 64 mel bands, 64 columns, 2 s | 0.5000 |" in lines
+    assert "| r\\_1 | specgram | AHL, 64 mel bands, 128 columns, 2 s |  |" in lines
     assert "On the 7 clips that all of them held out: lwlrap 0.8100." in lines
     assert any("22050 Hz" in line for line in lines)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.quality import balance, label_quality, suggest
+from models.quality import balance, label_quality, revise, suggest
 
 
 def test_quality_of_one_clip_by_hand() -> None:
@@ -30,8 +30,9 @@ def test_the_order_of_classes_does_not_matter() -> None:
 
 
 def test_shapes_that_differ_are_named() -> None:
-    with pytest.raises(ValueError, match=r"Received: \(2, 3\), \(3, 2\)"):
-        label_quality(np.zeros((2, 3)), np.zeros((3, 2)))
+    for judge in (label_quality, revise):
+        with pytest.raises(ValueError, match=r"Received: \(2, 3\), \(3, 2\)"):
+            judge(np.zeros((2, 3)), np.zeros((3, 2)))
 
 
 def test_balanced_probabilities_have_the_mean_of_the_labels_and_their_own_order() -> None:
@@ -51,3 +52,10 @@ def test_probabilities_of_0_and_1_can_be_balanced() -> None:
 def test_suggested_are_the_likely_classes_or_the_likeliest() -> None:
     chances = np.array([[0.6, 0.5, 0.2], [0.3, 0.2, 0.1]])
     np.testing.assert_array_equal(suggest(chances), [[1, 1, 0], [1, 0, 0]])
+
+
+def test_given_labels_stay_where_they_are_likely_and_others_join_where_they_are_sure() -> None:
+    given = np.array([[1, 1, 0, 0], [1, 0, 0, 0]])
+    chances = np.array([[0.2, 0.19, 0.6, 0.59], [0.1, 0.5, 0.3, 0.0]])
+    np.testing.assert_array_equal(revise(given, chances), [[1, 0, 1, 0], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(revise(given, chances, stay=0.0, join=0.5), [[1, 1, 1, 1], [1, 1, 0, 0]])

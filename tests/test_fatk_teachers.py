@@ -1,0 +1,122 @@
+"""Teachers set swapped labels right, never by the word of a network that trained on a clip that is to judge."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fatk import audit, cli, crossval, trainer
+from fatk.config import load_config
+from fatk.prepare import prepare
+from tests import swapped_beeps
+from tests.swapped_beeps import SWAPPED
+
+pytestmark = pytest.mark.slow
+
+FOLDS = ["--config", "beeps.toml", "--seeds", "1", "split.kind=kfold", "split.count=2", "train.keep=last"]
+TEACHERS = Path("runs") / "first-crossval"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return swapped_beeps.make(tmp_path, monkeypatch)
+
+
+def trained_on(run: Path) -> dict[str, str]:
+    """{clip: labels} of the noisy clips that trained a run."""
+    with (run / "splits.csv").open(newline="") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["pool"] == "noisy" and row["split"] == "train"]
+    return {row["fname"]: row["labels"] for row in rows}
+
+
+def truth(name: str) -> str:
+    return ("low", "high")[int(name[:2]) % 2]
+
+
+def wrong(labels: dict[str, str]) -> list[str]:
+    return sorted(name for name, label in labels.items() if label != truth(name))
+
+
+def test_students_of_a_cross_validation(
+    place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert crossval.main([*FOLDS, "name=first"]) == 0
+    first = [place / TEACHERS / f"seed3-fold{fold}" for fold in (0, 1)]
+    assert all(wrong(trained_on(run)) == sorted(SWAPPED) for run in first)
+    capsys.readouterr()
+
+    command = [*FOLDS, "--teachers", str(TEACHERS), "name=second"]
+    assert crossval.main(command) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "fold 1: 1 teacher labels the noisy clips" in said
+    folder = place / "runs" / "second-crossval"
+    for fold, teacher in enumerate(first):
+        student = folder / f"seed3-fold{fold}"
+        labels = trained_on(student)
+        assert not wrong(labels)
+        assert len(labels) >= 20  # of 24: most are not left out
+        held = [(run / "predictions.csv").read_text().splitlines() for run in (student, teacher)]
+        assert [row.split(",")[0] for row in held[0]] == [row.split(",")[0] for row in held[1]]
+
+    # Neither asked nor trained again, until teachers are others.
+    went = trainer.Trainer.go
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "go", None)
+        patch.setattr("fatk.teachers.heard", None)
+        assert crossval.main(command) == 0
+    started: list[str] = []
+    monkeypatch.setattr(
+        trainer.Trainer,
+        "go",
+        lambda run, exported: started.append(run.run.folder.name) or went(run, exported),
+    )
+    shutil.copytree(first[1], place / TEACHERS / "seed4-fold1")
+    capsys.readouterr()
+    assert crossval.main(command) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "fold 1: 2 teachers label the noisy clips" in said
+    assert "seed 3, fold 1: its clips are others than they were; what was finished is now" in said
+    assert started == ["seed3-fold1"]
+
+    # One that has heard what is to judge; one that is not there, not finished, of other classes, of another rate.
+    rows = (first[0] / "splits.csv").read_text()
+    (first[0] / "splits.csv").write_text(rows.replace(",valid,", ",train,"))
+    with pytest.raises(cli.UserError, match=r"seed3-fold0: did not hold \d\d\.wav out, which is in fold 0"):
+        crossval.main(command)
+    (first[0] / "splits.csv").write_text(rows)
+    with pytest.raises(cli.UserError, match="no run there holds fold 0 out"):
+        crossval.main([*FOLDS, "--teachers", "runs/none", "name=second"])
+    with pytest.raises(cli.UserError, match=r"seed3-fold0: hears 8000 Hz; `features\.rate` is 16000"):
+        crossval.main([*command, "features.rate=16000", "data.records=records16"])
+    with pytest.raises(cli.UserError, match="set has none to train on"):
+        crossval.main([*command, "data.noisy=false"])
+    (first[0] / "classes.txt").write_text("high\nlow\n")
+    with pytest.raises(cli.UserError, match="seed3-fold0: its classes are not those of the set"):
+        crossval.main(command)
+    (first[0] / "summary.json").unlink()
+    with pytest.raises(cli.UserError, match=r"seed3-fold0: not a finished run \(summary\.json is missing\)"):
+        crossval.main(command)
+
+
+def test_an_audit_by_finished_runs(place: Path, capsys: pytest.CaptureFixture) -> None:
+    from fatk import train
+
+    assert train.main(["--config", "beeps.toml", "name=one", "train.keep=last"]) == 0
+    assert audit.main(["--config", "beeps.toml", "--runs", "runs/one", "--out", "word.csv"]) == 0
+    assert "labels.relabel=apply labels.relabel_share=1" in " ".join(capsys.readouterr().out.split())
+    with (place / "word.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert {row["fname"] for row in rows} == {path.name for path in (place / "set" / "train_noisy").iterdir()}
+    assert {row["fname"] for row in rows[:4]} == set(SWAPPED)
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    overrides = ["data.relabel=word.csv", "labels.relabel=apply", "labels.relabel_share=1"]
+    split = prepare(load_config("beeps.toml", overrides)).split
+    assert not wrong({clip.name: ",".join(clip.labels) for clip in split.train if clip.pool == "noisy"})
+
+    for extra in (["--folds", "3"], ["--share", "0"], ["--pool", "both"], ["--without-valid"]):
+        with pytest.raises(cli.UserError, match="--runs goes without --folds"):
+            audit.main(["--config", "beeps.toml", "--runs", "runs/one", *extra])
+    with pytest.raises(cli.UserError, match="two: not a finished run"):
+        audit.main(["--config", "beeps.toml", "--runs", "runs/two"])
