@@ -89,7 +89,7 @@ def write_revised(path: Path, config: Config, prepared: Prepared, runs: Sequence
 
     clips = list(prepared.source.pool(NOISY))
     if not clips:
-        raise cli.UserError("teachers label noisy clips anew, and the set has none to train on.")
+        raise cli.UserError("teachers label noisy clips anew, and the set has none.")
     labels, chances = multi_hot(clips, prepared.classes), heard(config, prepared, clips, runs)
     revised = revise(labels, chances)
     write_table(path, clips, 1 - label_quality(labels, chances), revised, prepared.classes)
@@ -105,6 +105,10 @@ def taught(
     fold out. `held`: keys of the clips of that fold. Their word is kept in `place`, and not asked for twice.
     Raises `UserError` where there are none, or where one was trained on a clip that it should have held out.
     """
+    if not config.data.noisy:
+        raise cli.UserError(
+            "teachers label noisy clips anew, and `data.noisy` is false: none are trained on."
+        )
     paths = sorted(teachers.glob(f"seed*-fold{fold}"))
     if not paths:
         raise cli.UserError(f"{teachers}: no run there holds fold {fold} out (seed...-fold{fold}).")

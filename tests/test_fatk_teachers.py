@@ -2,11 +2,12 @@
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fatk import audit, cli, crossval, trainer
+from fatk import audit, cli, crossval, teachers, trainer
 from fatk.config import load_config
 from fatk.prepare import prepare
 from tests import swapped_beeps
@@ -89,7 +90,7 @@ def test_students_of_a_cross_validation(
         crossval.main([*FOLDS, "--teachers", "runs/none", "name=second"])
     with pytest.raises(cli.UserError, match=r"seed3-fold0: hears 8000 Hz; `features\.rate` is 16000"):
         crossval.main([*command, "features.rate=16000", "data.records=records16"])
-    with pytest.raises(cli.UserError, match="set has none to train on"):
+    with pytest.raises(cli.UserError, match=r"`data\.noisy` is false"):
         crossval.main([*command, "data.noisy=false"])
     (first[0] / "classes.txt").write_text("high\nlow\n")
     with pytest.raises(cli.UserError, match="seed3-fold0: its classes are not those of the set"):
@@ -102,7 +103,8 @@ def test_students_of_a_cross_validation(
 def test_an_audit_by_finished_runs(place: Path, capsys: pytest.CaptureFixture) -> None:
     from fatk import train
 
-    assert train.main(["--config", "beeps.toml", "name=one", "train.keep=last"]) == 0
+    halves = ["split.kind=kfold", "split.count=2", "train.keep=last"]
+    assert train.main(["--config", "beeps.toml", "name=one", *halves]) == 0
     assert audit.main(["--config", "beeps.toml", "--runs", "runs/one", "--out", "word.csv"]) == 0
     assert "labels.relabel=apply labels.relabel_share=1" in " ".join(capsys.readouterr().out.split())
     with (place / "word.csv").open(newline="") as lines:
@@ -120,3 +122,8 @@ def test_an_audit_by_finished_runs(place: Path, capsys: pytest.CaptureFixture) -
             audit.main(["--config", "beeps.toml", "--runs", "runs/one", *extra])
     with pytest.raises(cli.UserError, match="two: not a finished run"):
         audit.main(["--config", "beeps.toml", "--runs", "runs/two"])
+    config = load_config("beeps.toml")
+    prepared = prepare(config)
+    curated = replace(prepared, source=replace(prepared.source, clips=prepared.source.pool("curated")))
+    with pytest.raises(cli.UserError, match="the set has none"):
+        teachers.write_revised(place / "none.csv", config, curated, [])
