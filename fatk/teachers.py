@@ -46,8 +46,9 @@ def read_teachers(paths: Sequence[Path], config: Config, classes: Sequence[str])
     """Folders of finished runs. Raises `UserError` for what is none, or of other classes or another rate."""
     runs = [folders.Run(path) for path in paths]
     for run in runs:
-        if not run.summary.is_file():
-            raise cli.UserError(f"{run.folder}: not a finished run ({run.summary.name} is missing).")
+        for path in (run.summary, run.config, run.classes, run.network):
+            if not path.is_file():
+                raise cli.UserError(f"{run.folder}: not a finished run ({path.name} is missing).")
         own = run.classes.read_text(encoding="utf-8").splitlines()
         if own != list(classes):
             raise cli.UserError(f"{run.folder}: its classes are not those of the set, in their order.")
