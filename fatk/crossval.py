@@ -2,8 +2,8 @@
 
 The folds are those of the table where the config names one (`data.fold`), else the `split.count` folds of
 `split.kind = "kfold"`. Each is a run of its own under `runs/<name>-crossval/`; what is finished is not trained
-again, and only scored again where `evaluate` changed. Set `train.keep = "last"`: a held-out fold that chooses the
-epoch flatters the score.
+again, and only scored again where `evaluate` changed, unless scores chose its weights. Set `train.keep = "last"`: a
+held-out fold that chooses the epoch flatters the score.
 
 `--tta` scores by other numbers of crops a clip too, beside that of the config.
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -89,8 +90,12 @@ def state(path: Path) -> str:
 
 def digest(path: Path) -> str:
     """What changes when the bytes of a file do, wherever it lies and whenever it was written."""
+    # CRC-32: SHA-256 took a tenth of the time of preparing WAV files, and nobody is to be fooled here.
+    size = value = 0
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        while block := file.read(1 << 20):
+            size, value = size + len(block), zlib.crc32(block, value)
+    return f"{size:x}-{value:08x}"
 
 
 def size_of(path: Path) -> int:
