@@ -2,17 +2,20 @@
 
 Rows are settings on top of the config or of an earlier row (see ablation_rows.py). Each row with each seed is a
 run under `runs/<name>-ablation/`, all rows with the first seed before any with the second; what is finished is
-not trained again. Every run holds out the same clips, those of the config with its own seed, and is scored by
-their lwlrap. Set `train.keep` to "last" or "average": clips that choose the epoch flatter the score.
+not trained again. Started several times, on a GPU or a core each, it shares the runs among the processes.
+
+Every run holds out the same clips, those of the config with its own seed, and is scored by their lwlrap. Set
+`train.keep` to "last" or "average": clips that choose the epoch flatter the score.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
-from fatk import ablation_table, cli, folders, kept, scoring
+from fatk import ablation_table, cli, folders, kept, locks, scoring
 from fatk.ablation_rows import Row, read_rows
 from fatk.config import Config, to_toml
 from fatk.prepare import Prepared, prepare
@@ -67,17 +70,23 @@ class Ablation:
 
         held = [clip.key for clip in prepare(self.base).split.valid]
         runtime.start(self.base)
-        problems = []
-        for seed in self.seeds:
-            for name in self.rows:
-                if only and name not in only:
-                    continue
-                try:
-                    self._run(name, seed, held)
-                except (cli.UserError, DataError) as error:
-                    problems.append(f"{name}, seed {seed}: {error}")
-                    cli.say(problems[-1], "red")
-        return problems
+
+        def work(name: str, seed: int) -> str:
+            try:
+                self._run(name, seed, held)
+            except (cli.UserError, DataError) as error:
+                problem = f"{name}, seed {seed}: {error}"
+                cli.say(problem, "red")
+                return problem
+            return ""
+
+        names = [name for name in self.rows if not only or name in only]
+        jobs = {
+            (name, seed): (self.folder / self.title(name, seed), partial(work, name, seed))
+            for seed in self.seeds
+            for name in names
+        }
+        return [problem for problem in locks.share(jobs).values() if problem]
 
     def _run(self, name: str, seed: int, held: list[str]) -> None:
         """One run, and its predictions with other numbers of crops."""

@@ -14,18 +14,19 @@ The clips that the config holds out are judged, and train, like the others, for 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from fatk import cli, folders
+from fatk import cli, folders, locks
 from fatk.config import Config
 from fatk.folds import run_fold
 from fatk.prepare import Prepared, prepare
 from fatk.teachers import read_teachers, write_revised, write_table
 from pipelines.draws import kfold
 from pipelines.labels import multi_hot
-from pipelines.sources import CURATED, NOISY, Clip
+from pipelines.sources import CURATED, NOISY, Clip, Source
 
 NEVER = 10**6  # epochs between validations: those of a stage's last epoch are enough here
 
@@ -44,33 +45,40 @@ def out_of_fold(
     A fold is a run of its own under `runs/<name>-audit/`; one that is finished is not trained again.
     """
     fold_of = kfold(clips, folds, config.seed + turn)
-    chances = np.zeros((len(clips), len(prepared.classes)))
     known = "\n".join([*sorted(clip.key for clip in clips), "", *sorted(doubted)])
     mark = f"{hashlib.sha256(known.encode()).hexdigest()[:16]}, {folds} folds"
-    for fold in range(folds):
-        held = [number for number, clip in enumerate(clips) if fold_of[clip.key] == fold]
+    members = [[n for n, clip in enumerate(clips) if fold_of[clip.key] == fold] for fold in range(folds)]
+
+    def work(fold: int, run: folders.Run) -> np.ndarray:
+        held = members[fold]
         rest = tuple(clip for clip in clips if fold_of[clip.key] != fold and clip.key not in doubted)
-        title = f"round{turn + 1}-fold{fold + 1}"
         # The last weights: the best ones would be chosen by the very labels that are to be judged.
         own = replace(
             config,
-            name=f"{config.name}-audit-{title}",
+            name=f"{config.name}-audit-{run.folder.name}",
             # Each network begins from weights of its own, or what one seed is blind to all of them are.
             seed=config.seed + turn * folds + fold,
             train=replace(config.train, keep="last", validate_every=NEVER),
         )
-        run = folders.Run(folders.RUNS / f"{config.name}-audit" / title)
         split = replace(prepared.split, train=rest, valid=tuple(clips[n] for n in held), test=())
         source = replace(
             prepared.source, clips=tuple(c for c in prepared.source.clips if c.key not in doubted)
         )
-        chances[held] = run_fold(
+        return run_fold(
             run,
             own,
             replace(prepared, split=split, source=source),
             f"round {turn + 1}, fold {fold + 1} of {folds}: {len(rest)} clips to train on, {len(held)} to judge",
             mark,
         )
+
+    jobs = {}
+    for fold in range(folds):
+        run = folders.Run(folders.RUNS / f"{config.name}-audit" / f"round{turn + 1}-fold{fold + 1}")
+        jobs[fold] = run.folder, partial(work, fold, run)
+    chances = np.zeros((len(clips), len(prepared.classes)))
+    for fold, found in locks.share(jobs).items():
+        chances[members[fold]] = found
     return chances
 
 
@@ -83,16 +91,17 @@ def doubtful(clips: Sequence[Clip], suspicion: np.ndarray, share: float) -> froz
 
 def audit(
     config: Config, folds: int, rounds: int, share: float, with_valid: bool = True
-) -> tuple[list[Clip], np.ndarray, np.ndarray, tuple[str, ...]]:
-    """-> (clips, their suspicion (clips,), suggested labels (clips, classes) 0/1, classes)."""
+) -> tuple[Source, list[Clip], np.ndarray, np.ndarray]:
+    """-> (the set, clips, their suspicion (clips,), suggested labels (clips, classes) 0/1)."""
     from fatk import runtime
     from models.quality import balance, label_quality, suggest
 
     prepared = prepare(config)
+    source = prepared.source
     if not with_valid:
         held = {clip.key for clip in prepared.split.valid}
-        rest = tuple(clip for clip in prepared.source.clips if clip.key not in held)
-        prepared = replace(prepared, source=replace(prepared.source, clips=rest))
+        rest = tuple(clip for clip in source.clips if clip.key not in held)
+        prepared = replace(prepared, source=replace(source, clips=rest))
     clips = [clip for clip in prepared.source.clips if clip.pool in (CURATED, NOISY)]
     runtime.start(config)
     labels = multi_hot(clips, prepared.classes)
@@ -101,7 +110,7 @@ def audit(
         chances = out_of_fold(config, prepared, clips, folds, turn, doubted)
         suspicion = 1 - label_quality(labels, chances)
         doubted = doubtful(clips, suspicion, share)
-    return clips, suspicion, suggest(balance(labels, chances)), prepared.classes
+    return source, clips, suspicion, suggest(balance(labels, chances))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,10 +155,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise cli.UserError(f"--rounds must be at least 1. Received: {rounds}.")
     if not 0 <= share <= 1:
         raise cli.UserError(f"--share must be from 0 to 1. Received: {share}.")
-    clips, scores, suggested, classes = audit(config, count, rounds, share, not arguments.without_valid)
+    source, clips, scores, suggested = audit(config, count, rounds, share, not arguments.without_valid)
     pool = arguments.pool or (NOISY if any(clip.pool == NOISY for clip in clips) else CURATED)
     shown = [n for n, clip in enumerate(clips) if pool in ("both", clip.pool)]
-    write_table(path, [clips[n] for n in shown], scores[shown], suggested[shown], classes)
+    write_table(path, source, [clips[n] for n in shown], scores[shown], suggested[shown])
     top = sorted(shown, key=lambda n: -scores[n])[:10]
     cli.table(
         "most suspicious",
@@ -159,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 clips[n].name,
                 float(scores[n]),
                 ",".join(clips[n].labels),
-                ",".join(name for name, on in zip(classes, suggested[n], strict=True) if on),
+                ",".join(name for name, on in zip(source.classes, suggested[n], strict=True) if on),
             )
             for n in top
         ],

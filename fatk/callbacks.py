@@ -1,6 +1,5 @@
 """What happens around the batches and epochs of a run: history, best weights, checkpoints, bar, Ctrl-C."""
 
-import csv
 import math
 import os
 import signal
@@ -13,7 +12,7 @@ from typing import Any
 
 import keras
 
-from fatk import checkpoint, cli, folders
+from fatk import checkpoint, cli, folders, scoring
 from fatk.checkpoint import Progress
 from fatk.config import Config
 from fatk.unfit import Unfit
@@ -37,12 +36,7 @@ class Interrupted(Exception):
 
 def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
     """All rows so far, whole or not at all."""
-    unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.DictWriter(lines, HISTORY, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(unfinished, path)
+    scoring.write_rows(path, HISTORY, ([row.get(column, "") for column in HISTORY] for row in rows))
 
 
 class Keeper(keras.callbacks.Callback):

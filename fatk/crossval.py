@@ -5,6 +5,9 @@ The folds are those of the table where the config names one (`data.fold`), else 
 again, and only scored again where `evaluate` changed, unless scores chose its weights. Set `train.keep = "last"`: a
 held-out fold that chooses the epoch flatters the score.
 
+Started several times, on a GPU or a core each, it shares the runs among the processes, and each tells the results
+of all.
+
 `--tta` scores by other numbers of crops a clip too, beside that of the config.
 
 `--teachers` has the networks of an earlier cross-validation label the noisy clips anew: see teachers.py.
@@ -14,12 +17,13 @@ held-out fold that chooses the epoch flatters the score.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-from fatk import cli, folders, scoring
+from fatk import cli, folders, locks, scoring
 from fatk.config import Config
 from fatk.folds import extra, fold_numbers, holding, predict_again, read_scores, run_fold
 from fatk.prepare import Prepared, prepare, records_folder
@@ -44,29 +48,34 @@ def run_of(config: Config, title: str, fold: int, seed: int, place: Path) -> tup
 
 def held_out(
     config: Config,
-    seed: int,
+    seeds: Sequence[int],
     splits: dict[int, Prepared],
     exported: bool,
     counts: Sequence[int] = (),
     marks: Mapping[int, str] = MappingProxyType({}),
-) -> tuple[dict[int, Scores], list[np.ndarray]]:
-    """All folds of one seed -> ({fold: scores of its clips}, probabilities of the test clips, a fold each).
+) -> tuple[dict[int, dict[int, Scores]], list[np.ndarray]]:
+    """All folds of all seeds -> ({seed: {fold: scores of its clips}}, probabilities of the test clips, a run each).
 
     `counts`: numbers of crops a clip whose predictions are wanted too, in files beside the runs' own. `marks`:
     what tells a fold's runs from those of the same clips and settings, where something does.
     """
-    scores: dict[int, Scores] = {}
-    tests = []
-    for fold, prepared in splits.items():
-        run, own = run_of(config, f"seed{seed}-fold{fold}", fold, seed, folder(config))
-        told = f"seed {seed}, fold {fold}"
-        chances = run_fold(run, own, prepared, told, marks.get(fold, ""), exported)
+
+    def work(seed: int, fold: int) -> Scores:
+        prepared = splits[fold]
+        run, own = place(seed, fold)
+        chances = run_fold(run, own, prepared, f"seed {seed}, fold {fold}", marks.get(fold, ""), exported)
         predict_again(run, own, prepared, counts)
         clips = prepared.split.valid
-        scores[fold] = Scores(tuple(clip.name for clip in clips), multi_hot(clips, prepared.classes), chances)
-        if run.submission.exists():
-            tests.append(read_scores(run.submission)[1])
-    return scores, tests
+        return Scores(tuple(clip.name for clip in clips), multi_hot(clips, prepared.classes), chances)
+
+    def place(seed: int, fold: int) -> tuple[folders.Run, Config]:
+        return run_of(config, f"seed{seed}-fold{fold}", fold, seed, folder(config))
+
+    every = [(seed, fold) for seed in seeds for fold in splits]
+    runs = {one: place(*one)[0] for one in every}
+    found = locks.share({one: (runs[one].folder, partial(work, *one)) for one in every})
+    tests = [read_scores(run.submission)[1] for run in runs.values() if run.submission.exists()]
+    return {seed: {fold: found[seed, fold] for fold in splits} for seed in seeds}, tests
 
 
 def folder(config: Config) -> Path:
@@ -139,12 +148,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Of the first seed for all: seeds are to differ in training alone.
     splits = {fold: holding(config, sets[fold], keys) for fold, keys in held.items()}
     seeds = [config.seed + number for number in range(count)]
-    found: dict[int, dict[int, Scores]] = {}
-    tests: list[np.ndarray] = []
-    for seed in seeds:
-        found[seed], own = held_out(config, seed, splits, arguments.export, arguments.tta, marks)
-        tests += own
-        whole = together(list(found[seed].values()))
+    found, tests = held_out(config, seeds, splits, arguments.export, arguments.tta, marks)
+    for seed, scores in found.items():
+        whole = together(list(scores.values()))
         scoring.write_predictions(
             folder(config) / f"seed{seed}.csv", whole.names, prepared.classes, whole.chances
         )

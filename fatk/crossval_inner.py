@@ -6,11 +6,12 @@ and k + 1 what on k + 1. What is chosen for k by the mean of the two owes nothin
 then judge it. A choice by the mean over all k has met every clip, though no run is judged by what it trained on.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from fatk import cli, crossval, folders, scoring
+from fatk import cli, crossval, folders, locks, scoring
 from fatk.config import Config
 from fatk.folds import fold_numbers, holding, run_fold
 from fatk.prepare import prepare
@@ -45,13 +46,24 @@ def go(config: Config) -> None:
     if len(folds) < 3:
         raise cli.UserError(f"--inner needs at least 3 folds: two are held out. Received: {len(folds)}.")
     runtime.start(config)
-    judged: dict[tuple[int, int], Scores] = {}  # (fold that was held out too, fold): scores of the latter
-    for pair in pairs(folds):
-        split = holding(config, prepared, [key for key, fold in fold_of.items() if fold in pair])
-        title = f"without{pair[0]}-{pair[1]}"
-        run, own = crossval.run_of(config, title, pair[0], config.seed, folder(config))
+    splits = {
+        pair: holding(config, prepared, [key for key, fold in fold_of.items() if fold in pair])
+        for pair in pairs(folds)
+    }
+
+    def work(pair: tuple[int, int], run: folders.Run, own: Config) -> np.ndarray:
         told = f"without folds {pair[0]} and {pair[1]}"
-        chances = run_fold(run, own, split, told, told)
+        return run_fold(run, own, splits[pair], told, told)
+
+    jobs = {}
+    for pair in splits:
+        run, own = crossval.run_of(
+            config, f"without{pair[0]}-{pair[1]}", pair[0], config.seed, folder(config)
+        )
+        jobs[pair] = run.folder, partial(work, pair, run, own)
+    judged: dict[tuple[int, int], Scores] = {}  # (fold that was held out too, fold): scores of the latter
+    for pair, chances in locks.share(jobs).items():
+        split = splits[pair]
         clips = split.split.valid
         truth = multi_hot(clips, split.classes)
         for unseen, fold in (pair, pair[::-1]):

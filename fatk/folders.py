@@ -1,6 +1,8 @@
 """Names of files and folders, in one place, and writing that is whole or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +11,21 @@ RECORDS = Path("records")
 DEMO_SET = Path("demo_set")
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """-> a name of this process to write under; the file is moved into place when the block is over."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name and move it into place."""
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    """Write a file, whole or not at all."""
+    with whole(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True)

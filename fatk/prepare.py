@@ -4,17 +4,15 @@ Sound goes into shards once; what the tables say (labels, folds, licences) lies 
 a changed label encodes nothing (`fatk/shards.py`).
 """
 
-import csv
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fatk import cli, folders
+from fatk import cli, folders, locks, scoring
 from fatk.config import Config
 from fatk.shards import FORMAT, Entry, Shard, encode_all, plan, sweep
 from pipelines.labels import relabel
@@ -50,18 +48,23 @@ def prepare(config: Config, verbose: bool = True, alone: bool = False) -> Prepar
     `alone`: nothing is done with it in this process, which then does without Keras and JAX: 250 MB less.
     Raises `DataError` for wrong tables, too many unreadable files, or a folder that holds another set's shards.
     """
-    rate, encoding = config.records_rate, config.records.encoding
     if config.data.kind == "demo":
         from fatk.demo_set import write_demo_set
 
         demo = Path(config.data.path) if config.data.path else folders.DEMO_SET
         try:
-            write_demo_set(demo, rate=rate)
+            write_demo_set(demo, rate=config.records_rate)
         except ValueError as error:  # a folder of somebody's, a rate too low for its sounds
             raise DataError(f"demo set: {error}") from None
         config = replace(config, data=replace(config.data, path=str(demo)))
+    with locks.hold(records_folder(config)):
+        return _prepare(config, verbose, alone)
+
+
+def _prepare(config: Config, verbose: bool, alone: bool) -> Prepared:
+    """`prepare` while nobody else writes in the folder."""
+    rate, encoding, folder = config.records_rate, config.records.encoding, records_folder(config)
     source = read_source(config.data, config.select.flagged)
-    folder = records_folder(config)
     _claim(folder, config)
     shards = plan(source.clips, rate, folder, encoding)
     missing = [shard for shard in shards if shard.finished() is None]
@@ -215,24 +218,21 @@ def _write_tables(
     """`manifest.json` and `clips.csv`, whole or not at all."""
     role = {clip.key: name for name in ("train", "valid", "test") for clip in getattr(split, name)}
     folders.write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
-    unfinished = folder / "clips.csv.tmp"
-    with unfinished.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines)
-        writer.writerow(["pool", "fname", "labels", "split", "fold", "source", "license", "seconds"])
-        writer.writerows(
-            [
-                clip.pool,
-                clip.name,
-                ",".join(clip.labels),
-                role.get(clip.key, ""),
-                "" if clip.fold is None else clip.fold,
-                clip.source,
-                clip.license,
-                f"{seconds[clip.key]:.3f}",
-            ]
-            for clip in source.clips
-        )
-    os.replace(unfinished, folder / "clips.csv")
+    rows = (
+        [
+            clip.pool,
+            clip.name,
+            ",".join(clip.labels),
+            role.get(clip.key, ""),
+            "" if clip.fold is None else clip.fold,
+            clip.source,
+            clip.license,
+            f"{seconds[clip.key]:.3f}",
+        ]
+        for clip in source.clips
+    )
+    header = ("pool", "fname", "labels", "split", "fold", "source", "license", "seconds")
+    scoring.write_rows(folder / "clips.csv", header, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,12 +1,13 @@
 """Scores of clips to tables: submissions, per-class lwlrap, top-1 accuracy."""
 
 import csv
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from fatk import folders
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,13 @@ class Scores:
         return [(name, float(v), float(w)) for name, v, w in zip(classes, values, weights, strict=True)]
 
 
-def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     """A CSV table, whole or not at all."""
-    unfinished = path.with_name(path.name + ".tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished.open("w", newline="", encoding="utf-8") as lines:
+    with folders.whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-    os.replace(unfinished, path)
 
 
 def write_predictions(path: Path, names: Sequence[str], classes: Sequence[str], chances: np.ndarray) -> None:

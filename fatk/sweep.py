@@ -6,15 +6,13 @@ draw next. The search is kept in `runs/<name>-sweep/study.db`, the runs beside i
 where it was stopped, within a run too, and with a larger N it goes on from the end.
 """
 
-import csv
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fatk import cli, folders
+from fatk import cli, folders, locks, scoring
 from fatk.config import Config, ConfigError, load_config, to_toml
 from fatk.sweep_space import Choices, Range, Space, override, read_space
 
@@ -36,6 +34,11 @@ class Sweep:
 
     def go(self, runs: int) -> None:
         """Run until so many are over. Raises `KeyboardInterrupt` where the user stopped one."""
+        # What is drawn follows from all runs before: two processes cannot share a search.
+        with locks.alone(self.folder):
+            self._go(runs)
+
+    def _go(self, runs: int) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -170,13 +173,7 @@ class Sweep:
         rows = self.rows(study)
         if not rows:
             return
-        path = self.folder / "sweep.csv"
-        unfinished = path.with_name(path.name + ".tmp")
-        with unfinished.open("w", newline="", encoding="utf-8") as lines:
-            writer = csv.DictWriter(lines, rows[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(unfinished, path)
+        scoring.write_rows(self.folder / "sweep.csv", list(rows[0]), (row.values() for row in rows))
 
     def show(self, study: "optuna.Study") -> None:
         """The table, and how to train the best one in full."""

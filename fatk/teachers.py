@@ -6,40 +6,42 @@ to their training clips makes them hear more than their teacher told. Teachers o
 the same fold: whoever was held out has no say in the labels of the network that is judged by it.
 """
 
-import csv
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from fatk import cli, folders
+from fatk import cli, folders, locks, scoring
 from fatk.config import Config, load_config
 from fatk.folds import valid_labels
 from fatk.prepare import Prepared
 from fatk.shards import digest
 from pipelines.labels import multi_hot, relabel
-from pipelines.sources import NOISY, Clip
+from pipelines.sources import CURATED, NOISY, Clip, Source
 
 
 def write_table(
     path: Path,
+    source: Source,
     clips: Sequence[Clip],
     scores: np.ndarray,
     suggested: np.ndarray,
-    classes: Sequence[str],
 ) -> None:
-    """`fname,score,suggested_labels`, most suspicious first, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(["fname", "score", "suggested_labels"])
-        for number in np.argsort(-scores, kind="stable"):
-            names = ",".join(name for name, on in zip(classes, suggested[number], strict=True) if on)
-            writer.writerow([clips[number].name, f"{scores[number]:.6f}", names])
-    unfinished.replace(path)
+    """`fname,score,suggested_labels` of some clips of a set, most suspicious first, whole or not at all.
+
+    With a column `pool` where a name alone does not tell a training clip of the set.
+    """
+    names = Counter(clip.name for clip in source.pool(CURATED, NOISY))
+    twice = any(names[clip.name] > 1 for clip in clips)
+    rows = []
+    for number in np.argsort(-scores, kind="stable"):
+        clip = clips[number]
+        labels = ",".join(name for name, on in zip(source.classes, suggested[number], strict=True) if on)
+        rows.append([clip.name, f"{scores[number]:.6f}", labels, *([clip.pool] if twice else [])])
+    scoring.write_rows(path, ["fname", "score", "suggested_labels", *(["pool"] if twice else [])], rows)
 
 
 def read_teachers(paths: Sequence[Path], config: Config, classes: Sequence[str]) -> list[folders.Run]:
@@ -93,7 +95,7 @@ def write_revised(path: Path, config: Config, prepared: Prepared, runs: Sequence
         raise cli.UserError("teachers label noisy clips anew, and the set has none.")
     labels, chances = multi_hot(clips, prepared.classes), heard(config, prepared, clips, runs)
     revised = revise(labels, chances)
-    write_table(path, clips, 1 - label_quality(labels, chances), revised, prepared.classes)
+    write_table(path, prepared.source, clips, 1 - label_quality(labels, chances), revised)
     return clips
 
 
@@ -124,11 +126,11 @@ def taught(
     known = " ".join([prepared.manifest["fingerprint"], *(digest(run.network) for run in runs)])
     mark = hashlib.sha256(known.encode()).hexdigest()[:12]
     table = place / f"taught-fold{fold}-{mark}.csv"
-    if not table.is_file():
-        cli.say(
-            f"fold {fold}: {len(runs)} {'teacher labels' if len(runs) == 1 else 'teachers label'} the noisy clips"
-        )
-        write_revised(table, config, prepared, runs)
+    with locks.hold(table):
+        if not table.is_file():
+            many = "teacher labels" if len(runs) == 1 else "teachers label"
+            cli.say(f"fold {fold}: {len(runs)} {many} the noisy clips")
+            write_revised(table, config, prepared, runs)
     every = replace(config.labels, relabel="apply", relabel_score=None, relabel_share=1.0)
     source = relabel(replace(prepared.source, notes=()), table, every)
     for note in source.notes:

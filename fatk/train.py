@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fatk import cli, folders
+from fatk import cli, folders, locks
 from fatk.config import Config, load_config, to_toml
 
 
@@ -55,6 +55,12 @@ def _aside(run: folders.Run) -> Path:
 
 def train(config: Config, overwrite: bool = False, resume: bool = False) -> Outcome:
     """A whole run -> what it came to. Raises `UserError` and `DataError` with one line."""
+    with locks.alone(folders.RUNS / config.name):
+        return _train(config, overwrite, resume)
+
+
+def _train(config: Config, overwrite: bool, resume: bool) -> Outcome:
+    """`train` while no other process has the run."""
     run = open_run(config, overwrite, resume)
     from fatk.prepare import prepare
 

@@ -1,14 +1,12 @@
 """Which clips were in a training batch: drawn again, as every batch follows from seed, epoch and position."""
 
 import copy
-import csv
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from fatk import device_features, folders
+from fatk import device_features, folders, scoring
 from fatk.feeds import Feeds
 from pipelines.reading import Examples
 
@@ -111,11 +109,8 @@ def _finite(batch: Batch, name: str, place: int) -> str:
 
 def _write(path: Path, clips: list[Drawn]) -> None:
     """A row a clip, whole or not at all."""
-    unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(
-            (c.clip, c.mixed_with, c.drawn_as, ",".join(c.labels), c.image, c.target) for c in clips
-        )
-    os.replace(unfinished, path)
+    scoring.write_rows(
+        path,
+        COLUMNS,
+        [(c.clip, c.mixed_with, c.drawn_as, ",".join(c.labels), c.image, c.target) for c in clips],
+    )

@@ -1,5 +1,6 @@
 """Every fold is held out once for each seed, goes on where it was stopped, and the tables say what was seen."""
 
+import contextlib
 import csv
 import os
 import shutil
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 from sklearn.metrics import label_ranking_average_precision_score
 
-from fatk import cli, crossval, runtime, trainer
+from fatk import cli, crossval, locks, runtime, trainer
 from fatk.config import load_config
 from fatk.prepare import prepare
 
@@ -98,6 +99,34 @@ def test_folds_and_seeds(place: Path, capsys: pytest.CaptureFixture, monkeypatch
     right = (chances.argmax(1) == truth.argmax(1)).mean()
     assert float(told[-1]["accuracy, seed 4"]) == pytest.approx(right, abs=1e-4)
     assert "± " in capsys.readouterr().out
+
+
+def test_a_fold_of_another_process_is_left_until_later(
+    place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What that one finished is read; it is not trained again."""
+    command = ["--config", "beeps.toml", "--seeds", "1"]
+    assert crossval.main(command) == 0
+    said = capsys.readouterr().out.splitlines()[-3:]
+    folder = place / "runs" / "beeps-crossval"
+    first, aside = folder / "seed3-fold1", place / "aside"
+    first.rename(aside)
+    shutil.rmtree(folder / "seed3-fold5")
+    train = trainer.Trainer.go
+    started: list[str] = []
+    other = contextlib.ExitStack()
+    assert other.enter_context(locks.hold(first))
+
+    def go(self: trainer.Trainer, exported: bool = True) -> object:
+        started.append(self.run.folder.name)
+        aside.rename(first)
+        other.close()
+        return train(self, exported)
+
+    monkeypatch.setattr(trainer.Trainer, "go", go)
+    assert crossval.main(command) == 0
+    assert started == ["seed3-fold5"]
+    assert capsys.readouterr().out.splitlines()[-3:] == said
 
 
 def test_other_numbers_of_crops(

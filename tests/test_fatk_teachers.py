@@ -5,11 +5,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fatk import audit, cli, crossval, teachers, trainer
 from fatk.config import load_config
 from fatk.prepare import prepare
+from pipelines.labels import read_audit
+from pipelines.sources import Clip, Source
 from tests import swapped_beeps
 from tests.swapped_beeps import SWAPPED
 
@@ -37,6 +40,34 @@ def truth(name: str) -> str:
 
 def wrong(labels: dict[str, str]) -> list[str]:
     return sorted(name for name, label in labels.items() if label != truth(name))
+
+
+def test_a_name_in_both_pools_comes_with_its_pool(tmp_path: Path) -> None:
+    """A table of what is told of such a clip can be read back."""
+    named = [
+        ("a.wav", "noisy"),
+        ("b.wav", "noisy"),
+        ("a.wav", "curated"),
+        ("c.wav", "test"),
+        ("b.wav", "test"),
+    ]
+    clips = [Clip(name, pool, tmp_path / pool / name, ("low",)) for name, pool in named]
+    chances = np.array([[0.2, 0.8], [0.9, 0.1]])
+    for others, pools in ((clips, ["noisy", "noisy"]), (clips[:2] + clips[3:], [None, None])):
+        source = Source(("low", "high"), tuple(others))
+        teachers.write_table(tmp_path / "t.csv", source, clips[:2], 1 - chances[:, 0], chances > 0.5)
+        with (tmp_path / "t.csv").open(newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        assert [(row["fname"], row["suggested_labels"], row.get("pool")) for row in rows] == [
+            ("a.wav", "high", pools[0]),
+            ("b.wav", "low", pools[1]),
+        ]
+        suspects, strangers = read_audit(tmp_path / "t.csv", source)
+        assert [(suspect.key, suspect.suggested) for suspect in suspects] == [
+            ("noisy/a.wav", ("high",)),
+            ("noisy/b.wav", ("low",)),
+        ]
+        assert strangers == 0
 
 
 def test_students_of_a_cross_validation(
