@@ -4,15 +4,22 @@ So a cross-validation or an ablation may be started several times, on a core or 
 its runs. The operating system frees the locks of a process that was killed.
 """
 
+import atexit
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fatk import cli
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+_reading: "dict[Path, BaseFileLock]" = {}  # folders that this process reads
 
 
 @contextmanager
@@ -38,10 +45,42 @@ def hold(path: Path, wait: bool = True) -> Iterator[bool]:
     try:
         yield True
     finally:
-        # While it is held: whoever has opened the file meanwhile finds that it lost its name, and opens another.
-        with suppress(OSError):  # Windows deletes no open file; it stays there
-            Path(lock.lock_file).unlink()
-        lock.release()
+        _free(lock)
+
+
+def _free(lock: "BaseFileLock") -> None:
+    # While it is held: whoever has opened the file meanwhile finds that it lost its name, and opens another.
+    with suppress(OSError):  # Windows deletes no open file; it stays there
+        Path(lock.lock_file).unlink()
+    lock.release()
+
+
+def read(folder: Path) -> None:
+    """Let others know that this process reads what is in a folder, until it ends."""
+    from filelock import FileLock
+
+    own = _reading.get(folder.resolve())
+    if own is None or not Path(own.lock_file).exists():
+        lock = FileLock(folder / f".reader-{uuid.uuid4().hex}.lock", thread_local=False)
+        lock.acquire()
+        _reading[folder.resolve()] = lock
+        atexit.register(_free, lock)
+
+
+def others_read(folder: Path) -> bool:
+    """Whether some other process reads what is in a folder."""
+    from filelock import FileLock, Timeout
+
+    own = _reading.get(folder.resolve())
+    for path in folder.glob(".reader-*.lock"):
+        if own is None or Path(own.lock_file).name != path.name:
+            lock = FileLock(path)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                return True
+            _free(lock)  # of a process that was killed
+    return False
 
 
 @contextmanager

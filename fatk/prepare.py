@@ -53,7 +53,8 @@ def prepare(config: Config, verbose: bool = True, alone: bool = False) -> Prepar
 
         demo = Path(config.data.path) if config.data.path else folders.DEMO_SET
         try:
-            write_demo_set(demo, rate=config.records_rate)
+            with locks.hold(demo):
+                write_demo_set(demo, rate=config.records_rate)
         except ValueError as error:  # a folder of somebody's, a rate too low for its sounds
             raise DataError(f"demo set: {error}") from None
         config = replace(config, data=replace(config.data, path=str(demo)))
@@ -105,7 +106,9 @@ def _prepare(config: Config, verbose: bool, alone: bool) -> Prepared:
         by_pool.setdefault(shard.pool, []).append(str(shard.path))
     manifest = _manifest(config, source, split, seconds, digests, shards, left_out)
     _write_tables(folder, manifest, source, seconds, split)
-    sweep(folder, {shard.stem for shard in shards})
+    if not locks.others_read(folder):  # or a training that began before the set changed would lose its shards
+        sweep(folder, {shard.stem for shard in shards})
+    locks.read(folder)
     if verbose:
         for note in source.notes + split.notes:
             cli.say(note)

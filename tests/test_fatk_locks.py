@@ -140,20 +140,58 @@ def test_what_is_busy_is_done_last(tmp_path: Path, holder: Callable, capsys: pyt
     assert found == {"a": 3, "b": 1, "c": 2}
 
 
-def test_two_processes_prepare_one_set(tmp_path: Path) -> None:
-    """One encodes, the other waits and finds all of it."""
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Of eighty clips of noise."""
     (tmp_path / "clips").mkdir()
     noise = np.random.default_rng(0)
     for n in range(80):
         sound = 0.1 * noise.standard_normal(8000)
         soundfile.write(tmp_path / "clips" / f"{n:02d}.wav", sound, 8000)
-    table = "".join(f"{n:02d}.wav,{'ab'[n % 2]}\n" for n in range(80))
-    (tmp_path / "t.csv").write_text("fname,labels\n" + table)
-    config = tmp_path / "c.toml"
-    config.write_text(
+    write_table(tmp_path, 80)
+    path = tmp_path / "c.toml"
+    path.write_text(
         'name = "noise"\n[data]\nkind = "csv"\npath = "clips"\ntable = "t.csv"\nrecords = "records"\n'
         "[features]\nrate = 8000\n[[stage]]\nepochs = 1\n"
     )
+    return path
+
+
+def write_table(folder: Path, clips: int) -> None:
+    table = "".join(f"{n:02d}.wav,{'ab'[n % 2]}\n" for n in range(clips))
+    (folder / "t.csv").write_text("fname,labels\n" + table)
+
+
+def test_shards_that_a_process_reads_stay(config: Path, tmp_path: Path) -> None:
+    """A clip joins the set while somebody trains on it as it was."""
+
+    def shards() -> set[Path]:
+        prepare.prepare(load_config(config), verbose=False)
+        return set((tmp_path / "records").glob("*.tfrecord"))
+
+    write_table(tmp_path, 79)
+    before = shards()
+    code = (
+        "import sys, time; from pathlib import Path; from fatk import locks; locks.read(Path(sys.argv[1])); "
+    )
+    reader = started(code + "print('reads', flush=True); time.sleep(600)", tmp_path / "records")
+    try:
+        assert reader.stdout.readline() == "reads\n"
+        write_table(tmp_path, 80)
+        both = shards()
+        assert len(before) == 2
+        assert before < both
+    finally:
+        reader.kill()
+        reader.communicate()
+    after = shards()
+    assert len(after) == 2
+    assert both - before < after < both
+    assert len(list((tmp_path / "records").glob(".reader-*"))) == 1  # our own
+
+
+def test_two_processes_prepare_one_set(config: Path, tmp_path: Path) -> None:
+    """One encodes, the other waits and finds all of it."""
     code = "from fatk import cli, prepare; cli.run(prepare.main)"
     pair = [started(code, "--config", config) for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in pair]
