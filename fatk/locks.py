@@ -23,17 +23,18 @@ _reading: "dict[Path, BaseFileLock]" = {}  # folders that this process reads
 
 
 @contextmanager
-def hold(path: Path, wait: bool = True) -> Iterator[bool]:
+def hold(path: Path, wait: bool = True, inside: bool = False) -> Iterator[bool]:
     """-> whether this process has the file or folder to itself for as long as the block lasts.
 
     Where another one has it, that is said and waited for, or not waited for: then it is false. The lock is a
-    hidden file beside `path`, which need not exist, and goes with the block.
+    hidden file beside `path`, which need not exist, or `inside` the folder, which is made; it goes with the block.
     """
     # Imported late: `--help` has no use for it.
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    place = path / ".lock" if inside else path.with_name(f".{path.name}.lock")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place)
     try:
         lock.acquire(timeout=0)
     except Timeout:

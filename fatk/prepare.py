@@ -58,14 +58,15 @@ def prepare(config: Config, verbose: bool = True, alone: bool = False) -> Prepar
         except ValueError as error:  # a folder of somebody's, a rate too low for its sounds
             raise DataError(f"demo set: {error}") from None
         config = replace(config, data=replace(config.data, path=str(demo)))
-    with locks.hold(records_folder(config)):
-        return _prepare(config, verbose, alone)
+    source = read_source(config.data, config.select.flagged)
+    # Inside: the folder may be a disk of its own, beside which one may not write.
+    with locks.hold(records_folder(config), inside=True):
+        return _prepare(config, source, verbose, alone)
 
 
-def _prepare(config: Config, verbose: bool, alone: bool) -> Prepared:
+def _prepare(config: Config, source: Source, verbose: bool, alone: bool) -> Prepared:
     """`prepare` while nobody else writes in the folder."""
     rate, encoding, folder = config.records_rate, config.records.encoding, records_folder(config)
-    source = read_source(config.data, config.select.flagged)
     _claim(folder, config)
     shards = plan(source.clips, rate, folder, encoding)
     missing = [shard for shard in shards if shard.finished() is None]

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from fatk import cli, evaluate, export, features, predict, prepare, train
+from fatk import cli, evaluate, export, features, locks, predict, prepare, sweep, train
 from fatk.serving import ServedTagger
 from pipelines.settings import EvaluateSettings, FeatureSettings
 
@@ -238,6 +238,24 @@ def test_a_run_is_not_overwritten_by_one_that_cannot_start(good: Path, refused: 
         assert "no such table" in refused(train.main, "--config", good, "--overwrite")
     assert run.network.read_text() == "weights"
     assert [path.name for path in run.folder.parent.iterdir()] == ["try"]
+
+
+@pytest.mark.parametrize("option", ["--resume", "--overwrite"])
+def test_a_run_of_another_process_is_left_to_it(option: str, good: Path, refused: Callable[..., str]) -> None:
+    run = train.open_run(cli.load_config(good), overwrite=False, resume=False)
+    before = run.config.stat()
+    with locks.hold(Path("runs/try")):
+        line = refused(train.main, "--config", good, option)
+    assert line == "runs/try: another process is at it. Wait for it to end, or give name=another."
+    assert run.config.stat() == before
+    assert [path.name for path in run.folder.parent.iterdir()] == ["try"]
+
+
+def test_a_search_of_another_process_is_left_to_it(good: Path, refused: Callable[..., str]) -> None:
+    Path("space.toml").write_text('[space]\n"loss.smoothing" = { low = 0, high = 0.2 }\n')
+    with locks.hold(Path("runs/try-sweep")):
+        line = refused(sweep.main, "--config", good, "--runs", "2", "space.toml")
+    assert line == "runs/try-sweep: another process is at it. Wait for it to end, or give name=another."
 
 
 def test_exporting_what_is_no_run(tmp_path: Path, refused: Callable[..., str]) -> None:
