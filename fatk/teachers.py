@@ -124,8 +124,7 @@ def taught(
                 "taught by it could not be judged by that clip."
             )
     known = " ".join([prepared.manifest["fingerprint"], *(digest(run.network) for run in runs)])
-    mark = hashlib.sha256(known.encode()).hexdigest()[:12]
-    table = place / f"taught-fold{fold}-{mark}.csv"
+    table = place / f"taught-fold{fold}-{_short(known)}.csv"
     with locks.hold(table):
         if not table.is_file():
             many = "teacher labels" if len(runs) == 1 else "teachers label"
@@ -135,4 +134,10 @@ def taught(
     source = relabel(replace(prepared.source, notes=()), table, every)
     for note in source.notes:
         cli.say(note)
-    return replace(prepared, source=source), f"taught {mark}"
+    # Of what they say, not of who they are: a teacher that was scored anew has the same weights in another file.
+    word = "\n".join(sorted(f"{clip.key} {','.join(sorted(clip.labels))}" for clip in source.pool(NOISY)))
+    return replace(prepared, source=source), f"taught {_short(word)}"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -91,7 +91,7 @@ def test_students_of_a_cross_validation(
         held = [(run / "predictions.csv").read_text().splitlines() for run in (student, teacher)]
         assert [row.split(",")[0] for row in held[0]] == [row.split(",")[0] for row in held[1]]
 
-    # Neither asked nor trained again, until teachers are others.
+    # Neither asked nor trained again; where teachers are others they are asked, and what they say decides.
     went = trainer.Trainer.go
     with monkeypatch.context() as patch:
         patch.setattr(trainer.Trainer, "go", None)
@@ -106,8 +106,22 @@ def test_students_of_a_cross_validation(
     shutil.copytree(first[1], place / TEACHERS / "seed4-fold1")
     capsys.readouterr()
     assert crossval.main(command) == 0
+    assert "fold 1: 2 teachers label the noisy clips" in " ".join(capsys.readouterr().out.split())
+    assert not started
+
+    def otherwise(*arguments: object) -> np.ndarray:
+        """Of one clip they think nothing any more: it is left out."""
+        chances = heard(*arguments)
+        chances[np.flatnonzero(chances.max(1) > 0.5)[0]] = 0
+        return chances
+
+    heard = teachers.heard
+    monkeypatch.setattr(teachers, "heard", otherwise)
+    shutil.copytree(first[1], place / TEACHERS / "seed5-fold1")
+    before = trained_on(folder / "seed3-fold1")
+    assert crossval.main(command) == 0
+    assert len(trained_on(folder / "seed3-fold1")) == len(before) - 1
     said = " ".join(capsys.readouterr().out.split())
-    assert "fold 1: 2 teachers label the noisy clips" in said
     assert "seed 3, fold 1: its clips are others than they were; what was finished is now" in said
     assert started == ["seed3-fold1"]
 
