@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from fatk import ablation_table, cli, folders, kept, locks, scoring
+from fatk import ablation_table, cli, folders, kept, locks
 from fatk.ablation_rows import Row, read_rows
 from fatk.config import Config, to_toml
 from fatk.prepare import Prepared, prepare
@@ -116,7 +116,7 @@ class Ablation:
             f"{self.base.name}: {len(self.rows)} rows", *ablation_table.filled_columns(shown[0], shown[1:])
         )
         place = out or self.folder
-        scoring.write_rows(place / "ablation.csv", header, rows)
+        folders.write_rows(place / "ablation.csv", header, rows)
         if out:
             kept.write(found, out)
         missing = sum(line.wanted - len(line.seeds) for line in lines)

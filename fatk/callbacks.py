@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from fatk import checkpoint, cli, folders, scoring
+from fatk import checkpoint, cli, folders
 from fatk.checkpoint import Progress
 from fatk.config import Config
 from fatk.unfit import Unfit
@@ -36,7 +36,7 @@ class Interrupted(Exception):
 
 def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
     """All rows so far, whole or not at all."""
-    scoring.write_rows(path, HISTORY, ([row.get(column, "") for column in HISTORY] for row in rows))
+    folders.write_rows(path, HISTORY, ([row.get(column, "") for column in HISTORY] for row in rows))
 
 
 class Keeper(keras.callbacks.Callback):

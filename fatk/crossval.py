@@ -213,7 +213,7 @@ def _report(config: Config, found: dict[int, dict[int, Scores]]) -> None:
         accuracy, lwlrap = cells(mean)
         cli.say(f"the seeds' mean prediction, all clips: accuracy {accuracy or 'none'}, lwlrap {lwlrap}")
         summary.append(("mean of seeds' predictions", accuracy, lwlrap))
-    scoring.write_rows(folder(config) / "crossval.csv", header, rows)
+    folders.write_rows(folder(config) / "crossval.csv", header, rows)
     folders.write_text(folder(config) / "summary.csv", "".join(",".join(row) + "\n" for row in summary))
 
 

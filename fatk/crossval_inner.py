@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fatk import cli, crossval, folders, locks, scoring
+from fatk import cli, crossval, folders, locks
 from fatk.config import Config
 from fatk.folds import fold_numbers, holding, run_fold
 from fatk.prepare import prepare
@@ -89,7 +89,7 @@ def _report(config: Config, folds: list[int], judged: dict[tuple[int, int], Scor
     rows.append(("mean", "", *_cells(mean, float(np.mean([lwlrap for _, lwlrap in found])))))
     cli.table(f"{config.name}: inner scores", HEADER, rows)
     path = folder(config) / "inner.csv"
-    scoring.write_rows(path, HEADER, rows)
+    folders.write_rows(path, HEADER, rows)
     cli.say(f"{path}: choose for each fold by its own row, and let that fold judge the choice")
 
 

@@ -7,7 +7,6 @@ Both depend on seed, pool and index alone: a clip stays the same however many ot
 import csv
 import io
 import json
-import os
 import wave
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fatk.demo_sounds import CLASSES, LOWEST_RATE, Sound, between, phone, render_sound, room, stream
+from fatk.folders import whole
 
 __all__ = ["CLASSES", "POOLS", "Clip", "Sound", "plan_clip", "render_clip", "write_demo_set"]
 
@@ -87,13 +87,9 @@ def render_clip(clip: Clip, rate: int) -> NDArray[np.int16]:
 
 
 def _put(path: Path, content: bytes) -> None:
-    """Writes under a name of this process, then renames: no reader meets half a file."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """No reader meets half a file."""
+    with whole(path) as unfinished:
+        unfinished.write_bytes(content)
 
 
 def _wav(audio: NDArray[np.int16], rate: int) -> bytes:

@@ -168,10 +168,10 @@ def write(kept: Kept, folder: Path) -> None:
                 # Six decimals at most, as runs write them: the order of small ones decides a rank.
                 cells = [f"{chance:.6f}".rstrip("0").rstrip(".") for chance in chances]
                 said.append([run.title, crops, name, labels, *cells])
-    scoring.write_rows(folder / "predictions.csv", [*_COLUMNS, *kept.classes], said)
+    folders.write_rows(folder / "predictions.csv", [*_COLUMNS, *kept.classes], said)
     keys = list(dict.fromkeys(key for run in kept.runs for row in run.history for key in row))
     epochs = [[run.title, *(row.get(key, "") for key in keys)] for run in kept.runs for row in run.history]
-    scoring.write_rows(folder / "history.csv", ["run", *keys], epochs)
+    folders.write_rows(folder / "history.csv", ["run", *keys], epochs)
     runs = {run.title: {"part": run.part, **run.summary} for run in kept.runs}
     summary = {"kind": kept.kind, **kept.about, "runs": runs}
     folders.write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")

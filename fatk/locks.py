@@ -5,7 +5,7 @@ its runs. The operating system frees the locks of a process that was killed.
 """
 
 import atexit
-import uuid
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,7 +62,7 @@ def read(folder: Path) -> None:
 
     own = _reading.get(folder.resolve())
     if own is None or not Path(own.lock_file).exists():
-        lock = FileLock(folder / f".reader-{uuid.uuid4().hex}.lock", thread_local=False)
+        lock = FileLock(folder / f".reader-{os.urandom(8).hex()}.lock", thread_local=False)
         lock.acquire()
         _reading[folder.resolve()] = lock
         atexit.register(_free, lock)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fatk import cli, folders, locks, scoring
+from fatk import cli, folders, locks
 from fatk.config import Config
 from fatk.shards import FORMAT, Entry, Shard, encode_all, plan, sweep
 from pipelines.labels import relabel
@@ -236,7 +236,7 @@ def _write_tables(
         for clip in source.clips
     )
     header = ("pool", "fname", "labels", "split", "fold", "source", "license", "seconds")
-    scoring.write_rows(folder / "clips.csv", header, rows)
+    folders.write_rows(folder / "clips.csv", header, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,6 @@
 """Scores of clips to tables: submissions, per-class lwlrap, top-1 accuracy."""
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,22 +41,13 @@ class Scores:
         return [(name, float(v), float(w)) for name, v, w in zip(classes, values, weights, strict=True)]
 
 
-def write_rows(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    """A CSV table, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with folders.whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
 def write_predictions(path: Path, names: Sequence[str], classes: Sequence[str], chances: np.ndarray) -> None:
     """`fname` and a column of probabilities a class."""
     rows = [[name, *(f"{chance:.6f}" for chance in row)] for name, row in zip(names, chances, strict=True)]
-    write_rows(path, ["fname", *classes], rows)
+    folders.write_rows(path, ["fname", *classes], rows)
 
 
 def write_per_class(path: Path, rows: Sequence[tuple[str, float, float]]) -> None:
     """`class,lwlrap,weight`, in the vocabulary's order; an empty cell where a class has no clip."""
     text = [(name, "" if np.isnan(v) else f"{v:.6f}", f"{w:.6f}") for name, v, w in rows]
-    write_rows(path, ("class", "lwlrap", "weight"), text)
+    folders.write_rows(path, ("class", "lwlrap", "weight"), text)

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fatk import cli, folders, locks, scoring
+from fatk import cli, folders, locks
 from fatk.config import Config, ConfigError, load_config, to_toml
 from fatk.sweep_space import Choices, Range, Space, override, read_space
 
@@ -173,7 +173,7 @@ class Sweep:
         rows = self.rows(study)
         if not rows:
             return
-        scoring.write_rows(self.folder / "sweep.csv", list(rows[0]), (row.values() for row in rows))
+        folders.write_rows(self.folder / "sweep.csv", list(rows[0]), (row.values() for row in rows))
 
     def show(self, study: "optuna.Study") -> None:
         """The table, and how to train the best one in full."""

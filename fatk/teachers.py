@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fatk import cli, folders, locks, scoring
+from fatk import cli, folders, locks
 from fatk.config import Config, load_config
 from fatk.folds import valid_labels
 from fatk.prepare import Prepared
@@ -41,7 +41,7 @@ def write_table(
         clip = clips[number]
         labels = ",".join(name for name, on in zip(source.classes, suggested[number], strict=True) if on)
         rows.append([clip.name, f"{scores[number]:.6f}", labels, *([clip.pool] if twice else [])])
-    scoring.write_rows(path, ["fname", "score", "suggested_labels", *(["pool"] if twice else [])], rows)
+    folders.write_rows(path, ["fname", "score", "suggested_labels", *(["pool"] if twice else [])], rows)
 
 
 def read_teachers(paths: Sequence[Path], config: Config, classes: Sequence[str]) -> list[folders.Run]:
@@ -102,7 +102,7 @@ def write_revised(path: Path, config: Config, prepared: Prepared, runs: Sequence
 def taught(
     config: Config, prepared: Prepared, fold: int, held: Collection[str], place: Path, teachers: Path
 ) -> tuple[Prepared, str]:
-    """The set as the fold's teachers label it -> (the set, what tells it from one of other teachers).
+    """The set as the fold's teachers label it -> (the set, what tells it from one with other labels).
 
     `teachers`: the folder of an earlier cross-validation; of all its seeds those runs teach that held the same
     fold out. `held`: keys of the clips of that fold. Their word is kept in `place`, and not asked for twice.

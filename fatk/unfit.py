@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fatk import device_features, folders, scoring
+from fatk import device_features, folders
 from fatk.feeds import Feeds
 from pipelines.reading import Examples
 
@@ -109,7 +109,7 @@ def _finite(batch: Batch, name: str, place: int) -> str:
 
 def _write(path: Path, clips: list[Drawn]) -> None:
     """A row a clip, whole or not at all."""
-    scoring.write_rows(
+    folders.write_rows(
         path,
         COLUMNS,
         [(c.clip, c.mixed_with, c.drawn_as, ",".join(c.labels), c.image, c.target) for c in clips],

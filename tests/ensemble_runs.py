@@ -67,7 +67,7 @@ def write_run(
     scoring.write_predictions(run.predictions, names, classes, chances[:, place])
     scoring.write_per_class(run.per_class, scores.per_class(classes))
     labels = [(name, "curated", "valid", CLASSES[n % len(CLASSES)]) for n, name in enumerate(names)]
-    scoring.write_rows(run.splits, ("fname", "pool", "split", "labels"), labels)
+    folders.write_rows(run.splits, ("fname", "pool", "split", "labels"), labels)
     run.summary.write_text(json.dumps({"val_lwlrap": scores.lwlrap}))
     return folder
 

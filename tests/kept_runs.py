@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fatk import scoring
+from fatk import folders, scoring
 from fatk.config import from_tree, to_toml
 from fatk.kept import ABLATION, digest
 
@@ -30,13 +30,13 @@ def write_run(
         scoring.write_predictions(path, names, CLASSES, 1 / (1 + np.exp(-logits)))
     labels = [",".join(np.array(CLASSES)[row > 0]) for row in truth]
     rows = [(name, "curated", "valid", own) for name, own in zip(names, labels, strict=True)]
-    scoring.write_rows(folder / "splits.csv", ("fname", "pool", "split", "labels"), rows)
+    folders.write_rows(folder / "splits.csv", ("fname", "pool", "split", "labels"), rows)
     (folder / "classes.txt").write_text("\n".join(CLASSES) + "\n")
     curve = [
         (n + 1, 0, f"{0.7 * 0.8**n:.4f}", "", "" if n % 3 != 2 else f"{1 - 0.6 * 0.8**n:.4f}")
         for n in range(EPOCHS)
     ]
-    scoring.write_rows(folder / "history.csv", ("epoch", "stage", "loss", "val_loss", "val_lwlrap"), curve)
+    folders.write_rows(folder / "history.csv", ("epoch", "stage", "loss", "val_loss", "val_lwlrap"), curve)
     (folder / "summary.json").write_text(
         json.dumps({"name": folder.name, "seed": seed, "seconds": 60.0 * seed})
     )
@@ -70,7 +70,7 @@ def write_crossval(folder: Path, several: bool = False, seeds: tuple[int, ...] =
             )
     header = ["held out", *(f"{what}, seed {seed}" for seed in seeds for what in ("accuracy", "lwlrap"))]
     rows = [[f"fold {fold}", *[""] * (len(header) - 1)] for fold in range(3)]
-    scoring.write_rows(folder / "crossval.csv", header, [*rows, ["all clips", *[""] * (len(header) - 1)]])
+    folders.write_rows(folder / "crossval.csv", header, [*rows, ["all clips", *[""] * (len(header) - 1)]])
     return truth
 
 

@@ -45,10 +45,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> folders.Run:
     splits = [("a.wav", "curated", "train", "Low"), ("b.wav", "curated", "train", "High")]
     splits += [("c.wav", "noisy", "train", "High"), ("d.wav", "curated", "valid", "High")]
     splits += [("e.wav", "noisy", "", "High")]
-    scoring.write_rows(made.splits, ("fname", "pool", "split", "labels"), splits)
+    folders.write_rows(made.splits, ("fname", "pool", "split", "labels"), splits)
     licences = [("curated", "a.wav", "CC0"), ("curated", "b.wav", "CC0"), ("noisy", "c.wav", "CC-BY-NC")]
     licences += [("curated", "d.wav", "held out"), ("noisy", "a.wav", "another")]
-    scoring.write_rows(folder / "records" / "clips.csv", ("pool", "fname", "license"), licences)
+    folders.write_rows(folder / "records" / "clips.csv", ("pool", "fname", "license"), licences)
     return made
 
 

@@ -24,7 +24,7 @@ def run_of(folder: Path, truth: np.ndarray, chances: np.ndarray) -> folders.Run:
     scoring.write_predictions(run.predictions, names, [CLASSES[n] for n in order], chances[:, order])
     labels = [",".join(name for name, there in zip(CLASSES, row, strict=True) if there) for row in truth]
     rows = [(name, "curated", "valid", label) for name, label in zip(names, labels, strict=True)]
-    scoring.write_rows(
+    folders.write_rows(
         run.splits, ("fname", "pool", "split", "labels"), [*rows, ("x", "noisy", "train", "Bark")]
     )
     return run

@@ -47,11 +47,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> folders.Run:
     (place / "clips").mkdir()
     for number, name in enumerate(names):
         soundfile.write(place / "clips" / name, clip(number), RATE, "PCM_16")
-    scoring.write_rows(place / "t.csv", ("fname", "labels"), list(zip(names, labels, strict=True)))
+    folders.write_rows(place / "t.csv", ("fname", "labels"), list(zip(names, labels, strict=True)))
     data = f'kind = "csv"\npath = "{place / "clips"}"\ntable = "{place / "t.csv"}"'
     made.config.write_text(made.config.read_text().replace('kind = "demo"', data))
     rows = [(name, "curated", "valid", label) for name, label in zip(names, labels, strict=True)]
-    scoring.write_rows(made.splits, ("fname", "pool", "split", "labels"), rows)
+    folders.write_rows(made.splits, ("fname", "pool", "split", "labels"), rows)
     said = expected(Plan(read_members([made.folder])), [clip(number) for number in range(6)])
     scoring.write_predictions(made.predictions, names, CLASSES, said)
     return made
