@@ -26,6 +26,7 @@ runtime.quiet_tensorflow()  # before anything else imports TensorFlow
 import numpy as np
 
 from benchmarks.timing import Row, arguments, medians, report
+from fatk.shards import CLIPS_PER_SHARD
 from pipelines import datasets, extremes, records
 from pipelines.augment_settings import AugmentSettings
 from pipelines.domain_settings import UNCHANGED
@@ -39,18 +40,18 @@ SMALL_RATE, CLASSES, DRAWN = 4000, 80, 60  # of the sets whose memory is compare
 
 
 def make_set(folder, clips, seconds, rate, classes=10):
-    """-> a set of noise of an amplitude that glides, in shards of some 500 clips."""
+    """-> a set of noise of an amplitude that glides, in shards as `fatk.prepare` makes them."""
     folder.mkdir()
     random = np.random.default_rng(0)
     samples = round(seconds * rate)
     sound = np.linspace(200, 9000, samples) * random.standard_normal(samples).clip(-3, 3)
     sound = sound.astype(np.int16)
     shards = []
-    for first in range(0, clips, 500):
+    for first in range(0, clips, CLIPS_PER_SHARD):
         path = folder / f"{first:06d}.tfrecord"
         made = (
             records.example(f"curated/{n}.wav", np.roll(sound, 37 * n), rate)
-            for n in range(first, min(first + 500, clips))
+            for n in range(first, min(first + CLIPS_PER_SHARD, clips))
         )
         records.write_shard(path, made)
         shards.append(str(path))

@@ -4,7 +4,7 @@
 
 SpecgramNet on images of one second, made and augmented by tf.data out of clips of 1, 5 and 10 seconds while it
 trains: on a CPU they share the cores. On a GPU, or with --device, also with the features made where the network
-is (`features.where = "device"`).
+is (`features.where = "device"`), and there of one batch of sound that stays: what they cost by themselves.
 Ratios are of images a second, so 1 is a feed that costs nothing.
 """
 
@@ -40,24 +40,32 @@ from pipelines.domain_settings import UNCHANGED
 from pipelines.settings import FeatureSettings, FeedSettings
 
 CLASSES, LENGTHS = 80, (1, 5, 10)  # s, of the clips
-FIXED = "one batch"
+SETS = 20  # batches of clips in a set for a GPU, lest epochs be nothing but starts
+FIXED, SOUND = "one batch", "one batch of sound, device"
 CPU_GOAL, GPU_GOAL = 0.95, 0.90
+IDLE, PATIENCE = 0.01, 5.0  # s of processor in a tenth of a second; s until what never falls idle is let be
 
 
 def settle():
-    """Wait until a feed that nobody takes from has filled what it keeps ahead -> seconds of processor till then."""
+    """Wait until a feed that nobody takes from has filled what it keeps ahead -> seconds of processor till then.
+
+    None where the process does not fall idle: what the feed used cannot be told then.
+    """
     began = used = time.process_time()
-    while time.sleep(0.1) or (now := time.process_time()) - used > 0.01:
+    until = time.perf_counter() + PATIENCE
+    while time.sleep(0.1) or (now := time.process_time()) - used > IDLE:
         used = now
+        if time.perf_counter() > until:
+            return None
     return used - began
 
 
-def steps_on(tagger, feed, steps):
+def steps_on(tagger, feed, steps, behind):
     """-> a call that gives the seconds of some steps, as in the middle of an epoch.
 
     A feed works ahead. In few steps after its start it would be seen to make, beside their batches, those that it
-    keeps ready, which a whole epoch pays for once. So it is let fill up before, and what it then still lacks after
-    the steps is counted as if nothing else ran meanwhile.
+    keeps ready, which a whole epoch pays for once. So it is let fill up before, and where it shares the cores with
+    the steps what it still lacks after them (`behind`) is counted as if nothing else ran meanwhile.
     """
 
     def trained():
@@ -67,7 +75,9 @@ def steps_on(tagger, feed, steps):
         every = (batch for batch in batches)  # Keras takes a generator, no iterator
         began = time.perf_counter()
         tagger.fit(every, steps_per_epoch=steps, shuffle=False, verbose=0)
-        return time.perf_counter() - began + settle()
+        took = time.perf_counter() - began
+        # On a GPU steps are many, and the feed has cores of its own.
+        return took + (settle() or 0.0) if behind else took
 
     return trained
 
@@ -97,7 +107,15 @@ def main():
         # Keras takes tuples of a batch from what is no tf.data.Dataset.
         return zip(made.as_numpy_iterator(), strict=True)
 
+    def steps_of(tagger, feed):
+        return steps_on(tagger, feed, steps, not on_gpu)
+
+    def same(drawn):
+        fixed = keras.tree.map_structure(keras.ops.convert_to_tensor, drawn)
+        return partial(itertools.repeat, (fixed,))
+
     ways = ("host", "device") if on_gpu or asked.device else ("host",)
+    clips = SETS * batch if on_gpu else max(batch, 160)
     contestants = {}
     with tempfile.TemporaryDirectory() as name:
         for where in ways:
@@ -105,20 +123,20 @@ def main():
             tagger = tagger_of(features)
             for length in LENGTHS:
                 folder = Path(name) / f"{where}-{length}s"
-                examples = make_set(folder, max(batch, 160), length, features.rate, CLASSES)
+                examples = make_set(folder, clips, length, features.rate, CLASSES)
                 known = extremes.kept(examples, features, UNCHANGED, folder)
                 feed = partial(feed_of, replace(examples, known=known), features)
                 if not contestants:
-                    (drawn,) = next(feed())
-                    fixed = {key: keras.ops.convert_to_tensor(value) for key, value in drawn.items()}
-                    contestants[FIXED] = steps_on(tagger, partial(itertools.repeat, (fixed,)), steps)
-                contestants[f"{length} s clips, {where}"] = steps_on(tagger, feed, steps)
+                    contestants[FIXED] = steps_of(tagger, same(next(feed())[0]))
+                elif where == "device" and length == LENGTHS[0]:  # what making images costs, without a feed
+                    contestants[SOUND] = steps_of(tagger, same(next(feed())[0]))
+                contestants[f"1 s crops of {length} s clips, {where}"] = steps_of(tagger, feed)
         took = medians(contestants, asked.seconds, least=3)
     rates = ", ".join(f"{name} {batch * steps / own:.1f}" for name, own in took.items())
     print(f"specgram, {precision}, batch {batch}, images a second: {rates}", flush=True)
     goal = GPU_GOAL if on_gpu else CPU_GOAL
     rows = [
-        Row(f"1 s crops of {case}", FIXED, took[FIXED] / own, goal)
+        Row(case, FIXED, took[FIXED] / own, 0.0 if case == SOUND else goal)
         for case, own in took.items()
         if case != FIXED
     ]

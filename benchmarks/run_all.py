@@ -32,11 +32,21 @@ def processor():
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
+def graphics():
+    """The GPUs' names, as NVIDIA's tool tells them; none where it is not there."""
+    try:
+        asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        found = subprocess.run(asked, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return found.stdout.splitlines()
+
+
 def machine():
     """What ran, in words."""
     return (
-        f"{processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, "
-        f"on {date.today()}"
+        f"{', '.join([*graphics(), processor()])}, {os.cpu_count()} cores, {platform.system()}, "
+        f"Python {platform.python_version()}, on {date.today()}"
     )
 
 

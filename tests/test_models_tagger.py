@@ -46,6 +46,19 @@ def array(x: object) -> np.ndarray:
     return keras.ops.convert_to_numpy(x)
 
 
+def test_the_state_of_a_step_is_not_looked_through() -> None:
+    """Keras would wrap and walk every list of it, each step anew."""
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            seen.append(type(vars(self.model)["_jax_state"]["trainable_variables"]))
+
+    tagger = compiled(tiny())
+    tagger.fit(toy(1, 64), batch_size=32, verbose=0, callbacks=[Look()])
+    assert seen == [list, list]
+
+
 @pytest.mark.parametrize("mixed", [False, True])
 def test_it_learns_a_toy_set(mixed: bool) -> None:
     tagger = compiled(tiny(), Mixup(0.75, seed=0) if mixed else None)
