@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,41 @@ def _alike(runs: Sequence[folders.Run]) -> None:
         first = next(iter(plain))
         other = next(name for name, text in plain.items() if text != plain[first])
         raise cli.UserError(f"{runs[0].folder.parent}: {first} and {other} were run with other settings.")
+
+
+def joined(before: Kept, more: Kept, where: Path) -> Kept:
+    """What is kept in a folder, and a cross-validation's further seeds. Raises `UserError`."""
+    if before.kind != "crossval" or more.kind != "crossval":
+        kinds = f"{before.kind} and {more.kind}"
+        raise cli.UserError(f"{where}: only seeds of cross-validations can be joined. Received: {kinds}.")
+    if both := sorted({*before.seeds} & {*more.seeds}):
+        raise cli.UserError(f"{where}: seed {both[0]} is kept there already.")
+    had, have = (_flat(tomllib.loads(own.config)) for own in (before, more))
+    free = {"name", "seed", "data.fold", "split.number"}
+    if other := sorted(key for key in had | have if key not in free and had.get(key) != have.get(key)):
+        key = other[0]
+        raise cli.UserError(f"{where}: `{key}` was {had.get(key)!r} there, and is {have.get(key)!r} now.")
+    if before.classes != more.classes:
+        raise cli.UserError(f"{where}: its classes are others.")
+    held_out = {run.part: set(run.scores[run.crops].names) for run in before.runs}
+    for run in more.runs:
+        if held_out.get(run.part) != set(run.scores[run.crops].names):
+            raise cli.UserError(
+                f"{where}: fold {run.part} of seed {run.seed} held out other clips than there."
+            )
+    test = before.submission
+    if before.submission is not None and more.submission is not None:
+        shares = [len(own.runs) / (len(before.runs) + len(more.runs)) for own in (before, more)]
+        test = before.submission[0], shares[0] * before.submission[1] + shares[1] * more.submission[1]
+    return replace(before, runs=before.runs + more.runs, submission=test)
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Settings by their dotted names; a list is one value."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return flat
 
 
 def _counts(run: folders.Run) -> list[int]:

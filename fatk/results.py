@@ -3,7 +3,8 @@
 Every figure is computed from the predictions under `benchmarks/results/`; what rows are called and by which
 commands they are made stands in `tables.toml` there. A row whose folder is missing is left out.
 
-`--keep RUNS --as NAME` first copies the small files of a run, a cross-validation or an ablation there.
+`--keep RUNS --as NAME` first copies the small files of a run, a cross-validation or an ablation there; with
+`--join` a cross-validation's further seeds come beside those that are kept.
 """
 
 import re
@@ -20,10 +21,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--keep", metavar="RUNS", help="keep what this folder's runs said, as runs/a-crossval"
     )
     parser.add_argument("--as", dest="name", metavar="NAME", help="with --keep: the folder to keep it in")
+    parser.add_argument("--join", action="store_true", help="with --keep: seeds beside those that are kept")
     parser.add_argument("--check", action="store_true", help="write nothing: do the pages say what is kept?")
     arguments = parser.parse_args(argv)
     if (arguments.keep is None) != (arguments.name is None):
         raise cli.UserError("--keep and --as go together.")
+    if arguments.join and not arguments.keep:
+        raise cli.UserError("--join goes with --keep.")
     if arguments.keep and arguments.check:
         raise cli.UserError("--check writes nothing, --keep does: give one of them.")
     from fatk import kept, results_tables
@@ -34,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise cli.UserError(f"--as must be letters, digits, dots, hyphens. Received: {arguments.name!r}.")
         found = kept.gather(Path(arguments.keep))
         target = place / results_tables.RESULTS / arguments.name
+        if arguments.join:
+            found = kept.joined(kept.read(target), found, target)
         kept.write(found, target)
         size = sum(path.stat().st_size for path in target.iterdir())
         cli.say(f"{target}: {found.kind} of {len(found.runs)} runs, {size / 1e3:,.0f} kB")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, label_ranking_average_precision_score
 
-from fatk import cli, kept, results, results_pictures, results_tables
+from fatk import cli, kept, results, results_pictures, results_tables, scoring
 from fatk.config import ConfigError, load_config, read_toml
 from fatk.results_figures import figures
 from pipelines.settings import DataSettings
@@ -278,9 +278,52 @@ def test_runs_of_other_settings_are_not_kept_together(place: Path) -> None:
         results.main(["--keep", "runs/single", "--as", "x"])
 
 
+def test_further_seeds_join_those_that_are_kept(place: Path) -> None:
+    runs, target = place / "runs", results_tables.RESULTS / "x"
+    for name, seeds in (("all", (7, 8, 9)), ("late", (9,))):
+        write_crossval(runs / name, seeds=seeds)
+    names = [f"{n}.wav" for n in range(5)]
+    for name, chance in (("single", 0.2), ("late", 0.5)):
+        scoring.write_predictions(runs / name / "submission.csv", names, CLASSES, np.full((5, 4), chance))
+    join = ["--keep", "runs/late", "--as", "x", "--join"]
+    assert results.main(["--keep", "runs/single", "--as", "x"]) == 0
+    assert results.main(join) == 0
+    whole, found = kept.gather(runs / "all"), kept.read(target)
+    assert found.seeds == [7, 8, 9]
+    for one, other in zip(whole.runs, found.runs, strict=True):
+        assert (one.title, one.part) == (other.title, other.part)
+        assert all((one.scores[n].chances == other.scores[n].chances).all() for n in one.scores)
+    assert found.submission is not None
+    assert found.submission[1] == pytest.approx((2 * 0.2 + 0.5) / 3, abs=1e-6)
+    with pytest.raises(cli.UserError, match="seed 9 is kept there already"):
+        results.main(join)
+
+
+def test_what_does_not_fit_is_not_joined(place: Path) -> None:
+    late, join = place / "runs" / "late", ["--keep", "runs/late", "--as", "x", "--join"]
+    write_crossval(late, seeds=(9,))
+    with pytest.raises(cli.UserError, match="not a folder of kept results"):
+        results.main(join)
+    assert results.main(["--keep", "runs/single", "--as", "x"]) == 0
+    kept_before = (results_tables.RESULTS / "x" / "predictions.csv").read_bytes()
+    for table in (late / "seed9-fold1").glob("*s*.csv"):
+        table.write_text(table.read_text().replace("020.wav", "999.wav"))
+    with pytest.raises(cli.UserError, match="fold 1 of seed 9 held out other clips"):
+        results.main(join)
+    for fold in range(3):
+        path = late / f"seed9-fold{fold}" / "config.toml"
+        path.write_text(path.read_text().replace("weight_decay = 0.01", "weight_decay = 0.02"))
+    with pytest.raises(cli.UserError, match=r"`train\.weight_decay` was 0\.01 there, and is 0\.02 now"):
+        results.main(join)
+    with pytest.raises(cli.UserError, match="only seeds of cross-validations can be joined"):
+        results.main(["--keep", "runs/ablation", "--as", "x", "--join"])
+    assert (results_tables.RESULTS / "x" / "predictions.csv").read_bytes() == kept_before
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        (["--join"], "--join goes with --keep"),
         (["--keep", "runs/single"], "--keep and --as go together"),
         (["--keep", "runs/single", "--as", "a/b"], "--as must be letters"),
         (["--keep", "runs/none", "--as", "x"], "no finished run, cross-validation or ablation is there"),
