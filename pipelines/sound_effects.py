@@ -25,7 +25,7 @@ def power(sound: tf.Tensor) -> tf.Tensor:
 
 def decibels_to_ratio(decibels: tf.Tensor) -> tf.Tensor:
     """Decibels -> the ratio of amplitudes."""
-    return 10.0 ** (decibels / 20)
+    return tf.exp(decibels * (math.log(10) / 20))  # of many, a power of 10 takes four times as long
 
 
 def shift(sound: tf.Tensor, samples: tf.Tensor, around: bool) -> tf.Tensor:
@@ -87,7 +87,8 @@ def response(hertz: tf.Tensor, low: tf.Tensor, high: tf.Tensor, curve: tf.Tensor
     """
     points = curve.shape[0]
     log = tf.math.log(tf.maximum(hertz, 1e-3))
-    slopes = 1 / tf.sqrt((1 + (hertz / high) ** 8) * (1 + tf.exp(8 * (tf.math.log(low) - log))))
+    eighth = tf.square(tf.square(tf.square(hertz / high)))  # faster than a power
+    slopes = 1 / tf.sqrt((1 + eighth) * (1 + tf.exp(8 * (tf.math.log(low) - log))))
     place = (log - math.log(_CURVE_LOW)) * ((points - 1) / math.log(top / _CURVE_LOW))
     place = tf.clip_by_value(place, 0.0, points - 1.0)
     left = tf.minimum(tf.cast(place, tf.int32), points - 2)
