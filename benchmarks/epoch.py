@@ -40,7 +40,7 @@ from pipelines.domain_settings import UNCHANGED
 from pipelines.settings import FeatureSettings, FeedSettings
 
 CLASSES, LENGTHS = 80, (1, 5, 10)  # s, of the clips
-SETS = 20  # batches of clips in a set for a GPU, lest epochs be nothing but starts
+BATCHES = 20  # in a set for a GPU, lest epochs be nothing but starts
 FIXED, SOUND = "one batch", "one batch of sound, device"
 CPU_GOAL, GPU_GOAL = 0.95, 0.90
 IDLE, PATIENCE = 0.01, 5.0  # s of processor in a tenth of a second; s until what never falls idle is let be
@@ -115,21 +115,22 @@ def main():
         return partial(itertools.repeat, (fixed,))
 
     ways = ("host", "device") if on_gpu or asked.device else ("host",)
-    clips = SETS * batch if on_gpu else max(batch, 160)
+    clips = BATCHES * batch if on_gpu else max(batch, 160)
     contestants = {}
     with tempfile.TemporaryDirectory() as name:
+        sets = {}
+        for length in LENGTHS:
+            folder = Path(name) / f"{length}s"
+            examples = make_set(folder, clips, length, FeatureSettings().rate, CLASSES)
+            known = extremes.kept(examples, FeatureSettings(), UNCHANGED, folder)
+            sets[length] = replace(examples, known=known)
         for where in ways:
             features = FeatureSettings(where=where)
             tagger = tagger_of(features)
-            for length in LENGTHS:
-                folder = Path(name) / f"{where}-{length}s"
-                examples = make_set(folder, clips, length, features.rate, CLASSES)
-                known = extremes.kept(examples, features, UNCHANGED, folder)
-                feed = partial(feed_of, replace(examples, known=known), features)
-                if not contestants:
-                    contestants[FIXED] = steps_of(tagger, same(next(feed())[0]))
-                elif where == "device" and length == LENGTHS[0]:  # what making images costs, without a feed
-                    contestants[SOUND] = steps_of(tagger, same(next(feed())[0]))
+            feeds = {length: partial(feed_of, examples, features) for length, examples in sets.items()}
+            (drawn,) = next(feeds[LENGTHS[0]]())
+            contestants[FIXED if where == "host" else SOUND] = steps_of(tagger, same(drawn))
+            for length, feed in feeds.items():
                 contestants[f"1 s crops of {length} s clips, {where}"] = steps_of(tagger, feed)
         took = medians(contestants, asked.seconds, least=3)
     rates = ", ".join(f"{name} {batch * steps / own:.1f}" for name, own in took.items())

@@ -10,15 +10,16 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fatk import cli, folders, held, scoring
-from fatk.config import load_config, to_toml
+from fatk.config import Config, from_tree, load_config, to_toml
 from fatk.folds import extra, read_scores
 from fatk.scoring import Scores
 
@@ -116,20 +117,15 @@ def _folds(folder: Path) -> list[tuple[folders.Run, str]]:
     return [(folders.Run(folder / f"seed{seed}-fold{fold}"), fold) for seed in seeds for fold in folds]
 
 
+def _plain(config: Config) -> str:
+    """Settings without name, seed and fold."""
+    data, split = replace(config.data, fold=None), replace(config.split, number=0)
+    return to_toml(replace(config, name="any", seed=0, data=data, split=split))
+
+
 def _alike(runs: Sequence[folders.Run]) -> None:
     """Refuse runs that differ in more than name, seed and fold: seeds of an earlier try."""
-    plain = {}
-    for run in runs:
-        config = load_config(run.config)
-        plain[run.folder.name] = to_toml(
-            replace(
-                config,
-                name="any",
-                seed=0,
-                data=replace(config.data, fold=None),
-                split=replace(config.split, number=0),
-            )
-        )
+    plain = {run.folder.name: _plain(load_config(run.config)) for run in runs}
     if len(set(plain.values())) > 1:
         first = next(iter(plain))
         other = next(name for name, text in plain.items() if text != plain[first])
@@ -137,38 +133,31 @@ def _alike(runs: Sequence[folders.Run]) -> None:
 
 
 def joined(before: Kept, more: Kept, where: Path) -> Kept:
-    """What is kept in a folder, and a cross-validation's further seeds. Raises `UserError`."""
+    """What is kept in the folder `where`, with a cross-validation's further seeds. Raises `UserError`."""
     if before.kind != "crossval" or more.kind != "crossval":
         kinds = f"{before.kind} and {more.kind}"
         raise cli.UserError(f"{where}: only seeds of cross-validations can be joined. Received: {kinds}.")
     if both := sorted({*before.seeds} & {*more.seeds}):
         raise cli.UserError(f"{where}: seed {both[0]} is kept there already.")
-    had, have = (_flat(tomllib.loads(own.config)) for own in (before, more))
-    free = {"name", "seed", "data.fold", "split.number"}
-    if other := sorted(key for key in had | have if key not in free and had.get(key) != have.get(key)):
-        key = other[0]
-        raise cli.UserError(f"{where}: `{key}` was {had.get(key)!r} there, and is {have.get(key)!r} now.")
+    had, have = (_plain(from_tree(tomllib.loads(own.config))).splitlines() for own in (before, more))
+    for old, new in zip_longest(had, have):
+        if old != new:
+            raise cli.UserError(f"{where}: its runs had other settings: `{old}`, and these have `{new}`.")
     if before.classes != more.classes:
         raise cli.UserError(f"{where}: its classes are others.")
     held_out = {run.part: set(run.scores[run.crops].names) for run in before.runs}
-    for run in more.runs:
-        if held_out.get(run.part) != set(run.scores[run.crops].names):
-            raise cli.UserError(
-                f"{where}: fold {run.part} of seed {run.seed} held out other clips than there."
-            )
+    for seed in more.seeds:
+        parts = {run.part: set(run.scores[run.crops].names) for run in more.of(seed)}
+        if parts != held_out:
+            fold = next(part for part in held_out | parts if parts.get(part) != held_out.get(part))
+            raise cli.UserError(f"{where}: fold {fold} of seed {seed} held out other clips than there.")
     test = before.submission
-    if before.submission is not None and more.submission is not None:
-        shares = [len(own.runs) / (len(before.runs) + len(more.runs)) for own in (before, more)]
-        test = before.submission[0], shares[0] * before.submission[1] + shares[1] * more.submission[1]
+    if (test and test[0]) != (more.submission and more.submission[0]):
+        raise cli.UserError(f"{where}: its test clips are others.")
+    if test and more.submission:
+        counts = len(before.runs), len(more.runs)
+        test = test[0], np.average([test[1], more.submission[1]], axis=0, weights=counts)
     return replace(before, runs=before.runs + more.runs, submission=test)
-
-
-def _flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Settings by their dotted names; a list is one value."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
-    return flat
 
 
 def _counts(run: folders.Run) -> list[int]:

@@ -19,7 +19,10 @@ from tests.swapped_beeps import SWAPPED
 
 pytestmark = pytest.mark.slow
 
-FOLDS = ["--config", "beeps.toml", "--seeds", "1", "split.kind=kfold", "split.count=2", "train.keep=last"]
+HALVES = ["split.kind=kfold", "split.count=2", "train.keep=last"]
+# So much decay keeps networks from being sure of swapped labels, whichever processor rounds.
+HALVES += ["train.weight_decay=0.3"]
+FOLDS = ["--config", "beeps.toml", "--seeds", "1", *HALVES]
 TEACHERS = Path("runs") / "first-crossval"
 
 
@@ -85,12 +88,8 @@ def test_students_of_a_cross_validation(
         config: Config, prepared: Prepared, clips: Sequence[Clip], runs: Sequence[folders.Run]
     ) -> np.ndarray:
         chances = heard(config, prepared, clips, runs)
-        told.append(
-            (
-                runs[0].folder,
-                {clip.name: (clip.labels, *own) for clip, own in zip(clips, chances, strict=True)},
-            )
-        )
+        word = {clip.name: (clip.labels, *own) for clip, own in zip(clips, chances, strict=True)}
+        told.append((runs[0].folder, word))
         return chances
 
     command = [*FOLDS, "--teachers", str(TEACHERS), "name=second"]
@@ -109,8 +108,7 @@ def test_students_of_a_cross_validation(
             both = zip(("low", "high"), chances, strict=True)
             expected[name] = ",".join(one for one, chance in both if chance >= (0.2 if one in given else 0.6))
         assert labels == {name: own for name, own in expected.items() if own}
-        # How sure a network of a few seconds' training is of a clip depends on the processor's rounding.
-        assert len(wrong(labels)) <= 1 < len(SWAPPED)
+        assert not wrong(labels)
         assert len(labels) >= 20  # of 24: most are not left out
         held = [(run / "predictions.csv").read_text().splitlines() for run in (student, teacher)]
         assert [row.split(",")[0] for row in held[0]] == [row.split(",")[0] for row in held[1]]
@@ -171,8 +169,7 @@ def test_students_of_a_cross_validation(
 def test_an_audit_by_finished_runs(place: Path, capsys: pytest.CaptureFixture) -> None:
     from fatk import train
 
-    halves = ["split.kind=kfold", "split.count=2", "train.keep=last"]
-    assert train.main(["--config", "beeps.toml", "name=one", *halves]) == 0
+    assert train.main(["--config", "beeps.toml", "name=one", *HALVES]) == 0
     assert audit.main(["--config", "beeps.toml", "--runs", "runs/one", "--out", "word.csv"]) == 0
     assert "labels.relabel=apply labels.relabel_share=1" in " ".join(capsys.readouterr().out.split())
     with (place / "word.csv").open(newline="") as lines:

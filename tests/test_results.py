@@ -313,7 +313,10 @@ def test_what_does_not_fit_is_not_joined(place: Path) -> None:
     for fold in range(3):
         path = late / f"seed9-fold{fold}" / "config.toml"
         path.write_text(path.read_text().replace("weight_decay = 0.01", "weight_decay = 0.02"))
-    with pytest.raises(cli.UserError, match=r"`train\.weight_decay` was 0\.01 there, and is 0\.02 now"):
+    with pytest.raises(
+        cli.UserError,
+        match=r"had other settings: `weight_decay = 0\.01`, and these have `weight_decay = 0\.02`",
+    ):
         results.main(join)
     with pytest.raises(cli.UserError, match="only seeds of cross-validations can be joined"):
         results.main(["--keep", "runs/ablation", "--as", "x", "--join"])
