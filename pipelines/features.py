@@ -139,10 +139,17 @@ def slopes(ops: Ops, level: Tensor) -> Tensor:
     """(..., frames, bands) -> (..., frames - 8, bands): about all frames but the outermost four."""
     *_, frames, _ = ops.shape(level)
     inner = frames - 2 * REACH
-    rise = sum(
-        k * (level[..., REACH + k : REACH + k + inner, :] - level[..., REACH - k : REACH - k + inner, :])
-        for k in range(1, REACH + 1)
-    )
+
+    def across(k: int) -> Tensor:
+        """The fall from `k` frames behind to as many ahead."""
+        behind = level[..., REACH - k : REACH - k + inner, :]
+        return behind - level[..., REACH + k : REACH + k + inner, :]
+
+    # Falls are subtracted, rises are not added: of a chain of sums TensorFlow makes one sum in another order
+    # where it can tell that all shapes are equal, and images were off by a grey level between graphs.
+    rise = -across(1)
+    for k in range(2, REACH + 1):
+        rise = rise - k * across(k)
     return rise / (2.0 * sum(k * k for k in range(1, REACH + 1)))
 
 

@@ -20,6 +20,7 @@ from hypothesis.extra import numpy as st_numpy
 from fatk import prepare
 from fatk.audio import compress, read_pcm
 from fatk.config import Config, ConfigError, load_config
+from fatk.feeds import Feeds
 from pipelines import datasets, decode, records
 from pipelines.augment_settings import AugmentSettings
 from pipelines.reading import Examples
@@ -358,6 +359,16 @@ def test_another_encoding_encodes_anew(made: Set, capsys: pytest.CaptureFixture)
     # Back again: the same names as at first, and nothing of the others is left.
     assert prepare.prepare(made.config()).manifest["encoding"] == "pcm16"
     assert made.names() == names["pcm16"]
+
+
+def test_crops_from_flac_are_those_from_pcm(made: Set) -> None:
+    """Of PCM the samples of a crop alone are read: another graph, which may not be optimised to other roundings."""
+    images = []
+    for encoding in ("pcm16", "flac"):
+        config = made.config(f"records.encoding={encoding}", "train.batch=4")
+        feed = Feeds(config, prepare.prepare(config, verbose=False)).training()
+        images.append(np.stack([batch["image"] for batch in islice(feed.as_numpy_iterator(), 40)]))
+    np.testing.assert_array_equal(*images)
 
 
 def test_a_second_run_encodes_nothing_and_still_says_who_decodes(
