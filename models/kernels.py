@@ -6,6 +6,7 @@ The one file here that imports JAX. What XLA does slowly, and what is done inste
 - a strided convolution of many channels: the same;
 - its input's gradient, for which XLA convolves zeros: a plain convolution for each residue of the stride;
 - a convolution of one pixel: a matrix product, and so are its gradients;
+- the bias' gradient in bfloat16: summed over the batch first, for XLA sums all at once window by window;
 - max-pooling's gradient, a scatter: the place of each maximum is kept in a byte, and each pixel gathers from
   the windows that saw it.
 
@@ -83,8 +84,6 @@ def _interleaved(residues, shape):
 
 def conv(image, kernel, strides: Pair):
     """(batch, rows, columns, channels) -> (batch, rows, columns, filters), without padding."""
-    if kernel.shape[:2] == strides == (1, 1):
-        return jnp.matmul(image, kernel[0, 0])
     return _conv(image, kernel, strides)
 
 
@@ -94,7 +93,9 @@ def _conv(image, kernel, strides: Pair):
 
 
 def _convolve(image, kernel, strides: Pair, padding: tuple[Pair, Pair]):
-    """-> convolved, by XLA or by patches, whichever is faster."""
+    """-> convolved, by XLA or by patches, whichever is faster; of one pixel, by a matrix product."""
+    if kernel.shape[:2] == strides == (1, 1) and padding == ((0, 0), (0, 0)):
+        return jnp.matmul(image, kernel[0, 0], preferred_element_type=jnp.float32).astype(image.dtype)
     plain = strides == (1, 1) or image.shape[3] <= _FEW_CHANNELS
     if plain and image.dtype != jnp.bfloat16:
         return lax.conv_general_dilated(image, kernel, strides, padding, dimension_numbers=_LAYOUT)
@@ -123,15 +124,18 @@ def _kernel_slope(image, kernel, slope, strides: Pair):
     size, filters = kernel.shape[:2], kernel.shape[3]
     portions, images = _portions(image, size, strides)
     given = slope.reshape(portions, -1, filters)
-    # The product comes out as (size x channels, filters) or turned, whichever is made faster.
+    # The product comes out as (size x channels, filters) or turned, whichever is made faster. Of float32 it takes
+    # operands that lie turned; others are turned all at once, alone: as a part of what made them it takes longer.
     turned = image.shape[3] > _FEW_CHANNELS
-    if turned:
-        given = given.swapaxes(1, 2)
+    lies_turned = turned and slope.dtype != jnp.float32
+    if lies_turned:
+        given = lax.optimization_barrier(given).swapaxes(1, 2)
 
     def add(total, part):
         seen = _patches(part[0], size, strides)
         seen = seen.reshape(-1, seen.shape[3])
-        first, second = (part[1], seen) if turned else (seen.T, part[1])
+        given = part[1] if lies_turned else part[1].T
+        first, second = (given, seen) if turned else (seen.T, part[1])
         return total + _product(first, second, portions), None
 
     shape = (math.prod(kernel.shape[:3]), filters)
@@ -157,6 +161,19 @@ def _image_slope(image, kernel, slope, strides: Pair):
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
+
+
+@jax.custom_vjp
+def add_bias(image, bias):
+    """(batch, rows, columns, filters), (filters,) -> their sum."""
+    return image + bias
+
+
+def _bias_backward(kept, slope):
+    return slope, slope.sum(0, dtype=jnp.float32).sum((0, 1)).astype(slope.dtype)
+
+
+add_bias.defvjp(lambda image, bias: (image + bias, None), _bias_backward)
 
 
 def max_pool(image, size: Pair, strides: Pair):

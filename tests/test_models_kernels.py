@@ -110,12 +110,14 @@ def test_of_equals_the_first_takes_the_gradient() -> None:
     np.testing.assert_array_equal(slope[0, :, :, 0], wanted)
 
 
-def test_bfloat16_is_float32_but_for_rounding() -> None:
+@pytest.mark.parametrize("window", [(3, 3), (1, 1)])
+@pytest.mark.parametrize("strides", [(2, 2), (1, 1)])
+def test_bfloat16_is_float32_but_for_rounding(window: tuple[int, int], strides: tuple[int, int]) -> None:
     image = numbers(4, *SIZES[0], 20).astype(jnp.bfloat16)
-    kernel = numbers(3, 3, 20, 4).astype(jnp.bfloat16)
+    kernel = numbers(*window, 20, 4).astype(jnp.bfloat16)
 
     def conv_and_pool(x, k):
-        return kernels.max_pool(kernels.conv(x, k, (2, 2)), (3, 3), (1, 1))
+        return kernels.max_pool(kernels.conv(x, k, strides), (3, 3), (1, 1))
 
     ours = with_slopes(conv_and_pool, image, kernel)
     assert {array.dtype for array in ours} == {jnp.dtype(jnp.bfloat16)}
@@ -124,6 +126,18 @@ def test_bfloat16_is_float32_but_for_rounding() -> None:
     for one, other in zip(ours, exact, strict=True):
         gone = jnp.linalg.norm((one.astype(jnp.float32) - other).ravel())
         assert gone < 0.05 * jnp.linalg.norm(other.ravel())
+
+
+@pytest.mark.parametrize("kind", [jnp.float32, jnp.bfloat16])
+def test_a_bias_is_added_and_its_gradient_is_the_sum(kind: jnp.dtype) -> None:
+    image, bias = numbers(6, *SIZES[0], 5).astype(kind), numbers(5, seed=1).astype(kind)
+    value, slope, bias_slope = with_slopes(kernels.add_bias, image, bias)
+    assert {value.dtype, slope.dtype, bias_slope.dtype} == {jnp.dtype(kind)}
+    wanted, wanted_slope = with_slopes(lambda x: x + bias, image)
+    np.testing.assert_array_equal(value, wanted)
+    np.testing.assert_array_equal(slope, wanted_slope)
+    exact = np.asarray(slope, np.float64).sum((0, 1, 2))
+    np.testing.assert_allclose(np.asarray(bias_slope, np.float64), exact, rtol=4e-3, atol=1e-4)
 
 
 @pytest.fixture
