@@ -163,6 +163,14 @@ def _resolve(text: str, base: Path) -> str:
     return os.path.abspath(base / Path(text).expanduser())
 
 
+def shared_hint(path: str) -> str:
+    """What to add where a folder that a shipped config names is not there; nothing for other folders."""
+    beside = os.path.abspath(Path(__file__).parent / "configs" / _SHARED)
+    if os.path.exists(path) or not path.startswith(beside + os.sep):
+        return ""
+    return " FATK_SHARED names the folder of shared recordings where it is not beside the checkout."
+
+
 def _resolve_paths(tree: dict[str, Any], base: Path) -> None:
     for section, key in _PATHS:
         table = tree.get(section)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fatk import cli, folders, locks
-from fatk.config import Config
+from fatk.config import Config, shared_hint
 from fatk.shards import FORMAT, Entry, Shard, encode_all, plan, sweep
 from pipelines.labels import relabel
 from pipelines.selection import roles
@@ -58,7 +58,10 @@ def prepare(config: Config, verbose: bool = True, alone: bool = False) -> Prepar
         except ValueError as error:  # a folder of somebody's, a rate too low for its sounds
             raise DataError(f"demo set: {error}") from None
         config = replace(config, data=replace(config.data, path=str(demo)))
-    source = read_source(config.data, config.select.flagged)
+    try:
+        source = read_source(config.data, config.select.flagged)
+    except DataError as error:
+        raise DataError(f"{error}{shared_hint(config.data.path)}") from None
     # Inside: the folder may be a disk of its own, beside which one may not write.
     with locks.hold(records_folder(config), inside=True):
         return _prepare(config, source, verbose, alone)

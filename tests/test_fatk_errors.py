@@ -165,6 +165,13 @@ def test_an_empty_folder(data: str, there: bool, tmp_path: Path, refused: Callab
     assert line.endswith("the folder is empty." if there else "no such folder.")
 
 
+def test_shared_recordings_that_are_not_there(tmp_path: Path, refused: Callable[..., str]) -> None:
+    beside = Path(DEMO).parents[3] / "shared" / "none"
+    where = "fatk/configs/esc10.toml", f"data.path={beside}", f"data.records={tmp_path}"
+    line = refused(prepare.main, "--config", Path(DEMO).parents[2] / where[0], *where[1:])
+    assert line.startswith(f"{beside}: no such folder. FATK_SHARED names ")
+
+
 def test_folders_of_classes_without_sounds(tmp_path: Path, refused: Callable[..., str]) -> None:
     (tmp_path / "sounds" / "Bark").mkdir(parents=True)
     line = refused(train.main, "--config", config(tmp_path, 'kind = "folders"\npath = "sounds"'))
