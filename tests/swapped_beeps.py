@@ -41,7 +41,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "set" / "sample_submission.csv").write_text("fname,low,high\nt.wav,0,0\n")
     (tmp_path / "beeps.toml").write_text(
         'seed = 3\n[data]\nkind = "fat2019"\npath = "set"\nrecords = "records"\n'
-        f"[features]\nrate = {RATE}\nbands = 16\n[augment]\ncutout = false\n"
+        f"[features]\nrate = {RATE}\nbands = 16\nformat = 'AAA'\n[augment]\ncutout = false\n"
         '[mixing]\nkind = "none"\n[train]\nbatch = 8\n[evaluate]\ncrops = 2\nbatch = 5\n'
         "[log]\nimages = 1\nclips = 1\n[[stage]]\nepochs = 24\nrate = 1e-2\n"
     )
