@@ -128,13 +128,14 @@ class Network(nn.Module):
 class Tagger:
     """Clips -> (clips, classes) probabilities: an image by librosa each, then the crops of all at once.
 
-    `weights`: a file of a SpecgramNet's. All cores; `layout`: PyTorch's default, or channels last.
+    `weights`: a file of a SpecgramNet's. All cores; `layout`: PyTorch's default, or channels last; `precision`:
+    with bfloat16, what PyTorch's autocast makes of the network.
     """
 
-    def __init__(self, weights, layout=torch.contiguous_format):
+    def __init__(self, weights, layout=torch.contiguous_format, precision=torch.float32):
         torch.set_num_threads(os.cpu_count() or 1)
         state = torch.load(weights)
-        self.settings, self.layout = FeatureSettings(), layout
+        self.settings, self.layout, self.precision = FeatureSettings(), layout, precision
         self.network = Network("specgram", len(state["head.6.bias"]))
         self.network.load_state_dict(state)
         self.network.eval().to(memory_format=layout)
@@ -142,10 +143,11 @@ class Tagger:
     def predict(self, clips):
         """[(samples,) float32 at the settings' rate] -> (clips, classes)."""
         cut = [even_crops(image(clip, self.settings), self.settings.columns, CROPS) for clip in clips]
-        with torch.inference_mode():
+        half = self.precision is not torch.float32
+        with torch.inference_mode(), torch.autocast("cpu", self.precision, enabled=half):
             images = torch.from_numpy(np.concatenate(cut)).permute(0, 3, 1, 2)
             images = images.to(torch.float32).div_(255).contiguous(memory_format=self.layout)
-            chances = torch.sigmoid(self.network(images))
+            chances = torch.sigmoid(self.network(images).float())
             return chances.reshape(len(clips), CROPS, -1).mean(1).numpy()
 
 

@@ -7,6 +7,9 @@ exported by our own code, and in PyTorch behind librosa's images. All cores, fro
 runs in its default layout, which is the reference's, and in channels last, with which nothing was aimed at. In a
 batch it is given six clips at a time, about the 64 images of fast.ai's batches: with more it is slower.
 
+On a processor with AMX the same SavedModel answers in bfloat16 too (`fatk.load(..., precision="bfloat16")`), in a
+process of its own that takes turns with the others, beside PyTorch's autocast in channels last.
+
 First answers are those of whole processes that read a WAV file and print what is heard.
 """
 
@@ -16,20 +19,26 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # where it is run as a file
 BUILD = "--build"  # a process of our own that exports, with Keras on TensorFlow
+ANSWER = "--answer"  # another that answers in bfloat16
 
 import numpy as np
 
 from benchmarks.timing import Row, arguments, medians, report
 
-CLASSES, CROPS, SECONDS = 80, 10, 5
+CLASSES, CROPS, SECONDS, RATE = 80, 10, 5, 44100
 BATCH, PORTION = 32, 6  # clips
 REFERENCE, CHANNELS_LAST = "librosa and PyTorch", "the same, channels last"
-GOALS = {REFERENCE: 3.0, CHANNELS_LAST: 0.0}
+AUTOCAST = "the same, channels last, bfloat16"
+GOALS = {
+    "": {REFERENCE: 3.0, CHANNELS_LAST: 0.0},
+    ", bfloat16": {REFERENCE: 3.0, CHANNELS_LAST: 0.0, AUTOCAST: 0.0},
+}
 FIRST, LAUNCHES = 4.0, 3  # seconds, and processes of which the median is taken after one that is not timed
 
 
@@ -73,12 +82,50 @@ def prepare(folder):
     )
     import soundfile
 
-    rate = 44100
-    at = np.arange(SECONDS * rate) / rate
+    clips = sounds()
+    soundfile.write(folder / "clip.wav", clips[0], RATE)
+    return clips
+
+
+def sounds():
+    """-> clips in memory, the same in each process."""
+    at = np.arange(SECONDS * RATE) / RATE
     noise = np.random.default_rng(0).standard_normal((BATCH, len(at)))
-    clips = (0.3 * np.sin(2 * np.pi * (300 + 100 * at) * at) + 0.05 * noise).astype(np.float32)
-    soundfile.write(folder / "clip.wav", clips[0], rate)
-    return list(clips)
+    return list((0.3 * np.sin(2 * np.pi * (300 + 100 * at) * at) + 0.05 * noise).astype(np.float32))
+
+
+def answer(folder):
+    """Answer so many clips in bfloat16 as each line asks for, until there are no more lines."""
+    import fatk
+
+    tagger, clips = fatk.load(folder, precision="bfloat16"), sounds()
+    for line in sys.stdin:
+        tagger.predict_batch(clips[: int(line)])
+        print("done", flush=True)
+
+
+@contextmanager
+def halves(folder):
+    """-> {", bfloat16": what answers so many clips in it}; empty where the processor has no AMX."""
+    from fatk.convolutions import has_amx
+
+    if not has_amx():
+        print("no AMX here: bfloat16 is not measured", flush=True)
+        yield {}
+        return
+    command = [sys.executable, "-m", "benchmarks.serve", ANSWER, str(folder)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def call(count):
+            process.stdin.write(f"{count}\n")
+            process.stdin.flush()
+            if process.stdout.readline() != "done\n":
+                raise RuntimeError("the process that answers in bfloat16 ended")
+
+        yield {", bfloat16": call}
+        process.stdin.close()
 
 
 def throughput(folder, clips, seconds):
@@ -90,21 +137,26 @@ def throughput(folder, clips, seconds):
 
     from benchmarks.reference import Tagger
 
-    peers = {
-        REFERENCE: Tagger(folder / "network.pth"),
-        CHANNELS_LAST: Tagger(folder / "network.pth", torch.channels_last),
-    }
+    weights = folder / "network.pth"
+    peers = {REFERENCE: Tagger(weights), CHANNELS_LAST: Tagger(weights, torch.channels_last)}
     rows = []
-    for batch in (1, BATCH):
-        portion = min(batch, PORTION)
-        calls = {name: lambda p=peer, n=portion: p.predict(clips[:n]) for name, peer in peers.items()}
-        calls["fatk"] = lambda n=batch: tagger.predict_batch(clips[:n])
-        took = medians(calls, seconds, least=2)
-        rates = {name: (batch if name == "fatk" else portion) / spent for name, spent in took.items()}
-        told = ", ".join(f"{name} {rate:.2f}" for name, rate in rates.items())
-        print(f"batch {batch}, clips a second: {told}", flush=True)
-        case = f"clips a second, batch {batch}"
-        rows += [Row(case, peer, rates["fatk"] / rates[peer], goal) for peer, goal in GOALS.items()]
+    with halves(folder) as ours:
+        if ours:
+            peers[AUTOCAST] = Tagger(weights, torch.channels_last, torch.bfloat16)
+        ours[""] = lambda count: tagger.predict_batch(clips[:count])
+        for batch in (1, BATCH):
+            portion = min(batch, PORTION)
+            calls = {name: lambda p=peer, n=portion: p.predict(clips[:n]) for name, peer in peers.items()}
+            calls |= {f"fatk{name}": lambda c=call, n=batch: c(n) for name, call in ours.items()}
+            took = medians(calls, seconds, least=2)
+            rates = {name: (portion if name in peers else batch) / spent for name, spent in took.items()}
+            told = ", ".join(f"{name} {rate:.2f}" for name, rate in rates.items())
+            print(f"batch {batch}, clips a second: {told}", flush=True)
+            rows += [
+                Row(f"clips a second, batch {batch}{name}", peer, rates[f"fatk{name}"] / rates[peer], goal)
+                for name in sorted(ours)
+                for peer, goal in GOALS[name].items()
+            ]
     return rows
 
 
@@ -149,5 +201,7 @@ def main():
 if __name__ == "__main__":
     if BUILD in sys.argv:
         build(Path(sys.argv[sys.argv.index(BUILD) + 1]))
+    elif ANSWER in sys.argv:
+        answer(Path(sys.argv[sys.argv.index(ANSWER) + 1]))
     else:
         main()

@@ -6,7 +6,7 @@ Prints lwlrap, top-1 accuracy over the clips with one label, and the ten worst c
 from collections.abc import Sequence
 from pathlib import Path
 
-from fatk import cli
+from fatk import cli, convolutions
 
 _WORST = 10
 
@@ -19,6 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--table", required=True, metavar="FILE", help="a CSV table: fname, labels")
     parser.add_argument("--out", metavar="FILE", help="a CSV to write: class, lwlrap, weight")
     parser.add_argument("--tta", type=int, metavar="N", help="crops a clip; by default as exported")
+    parser.add_argument(
+        "--precision", choices=convolutions.PRECISIONS, default="float32", help=convolutions.HELP
+    )
     arguments = parser.parse_args(argv)
     if arguments.tta is not None and arguments.tta < 1:
         raise cli.UserError(f"--tta must be at least 1. Received: {arguments.tta}.")
@@ -35,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cli.say(note)
     from fatk.tagger import SavedTagger
 
-    tagger = SavedTagger(arguments.model)
+    tagger = SavedTagger(arguments.model, arguments.precision)
     check_labels(clips, tagger.classes, table)
     from fatk.predict import score_with_bar
     from fatk.scoring import Scores, write_per_class

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fatk import cli
+from fatk import cli, convolutions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,6 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tags", action="store_true", help="the labels over fatk.decide's thresholds")
     parser.add_argument("--windows", metavar="CSV", help="write start, end and scores of every window")
     parser.add_argument("--plot", metavar="PNG", help="draw one file's timeline of classes")
+    parser.add_argument(
+        "--precision", choices=convolutions.PRECISIONS, default="float32", help=convolutions.HELP
+    )
     arguments = parser.parse_intermixed_args(argv)
     tabled = [arguments.audio, arguments.table, arguments.out]
     along = arguments.windows or arguments.plot
@@ -107,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from fatk.tagger import SavedTagger
 
-    tagger = SavedTagger(arguments.model)
+    tagger = SavedTagger(arguments.model, arguments.precision)
     if not names:
         from fatk.predict_files import Asked, answer
 

@@ -26,13 +26,15 @@ class SavedTagger:
     """A served tagger: its vocabulary, its rate, and its answers.
 
     `classes`: tuple of names, in the order of the probabilities. `rate`: Hz of the waveforms that it takes.
+    `precision`: of its convolutions, one for a process (`fatk.convolutions`).
     """
 
-    def __init__(self, model: str | Path):
-        from fatk import runtime
+    def __init__(self, model: str | Path, precision: str = "float32"):
+        from fatk import convolutions, runtime
 
         self._tf = runtime.quiet_tensorflow(alone=True)
         self.folder = find_saved_model(model)
+        convolutions.compute_in(precision, self._tf)
         try:
             self._model = self._tf.saved_model.load(str(self.folder))
             signatures = self._model.signatures

@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Sequence
 
-from fatk import cli
+from fatk import cli, convolutions
 from fatk.serve.settings import ServeSettings
 
 _STOP_SECONDS = 30  # for requests under way, after SIGTERM or Ctrl-C
@@ -54,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--origin", action="append", default=[], metavar="URL", help="a site whose pages may call; repeatable"
     )
+    parser.add_argument(
+        "--precision", choices=convolutions.PRECISIONS, default="float32", help=convolutions.HELP
+    )
     arguments = parser.parse_args(argv)
     try:
         settings = ServeSettings(
@@ -63,16 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise cli.UserError(str(error)) from None
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with listen(arguments.host, arguments.port) as bound:
-        run(bound, arguments.model, settings)
+        run(bound, arguments.model, settings, arguments.precision)
     return 0
 
 
-def run(bound: socket.socket, model: str, settings: ServeSettings) -> None:
+def run(bound: socket.socket, model: str, settings: ServeSettings, precision: str) -> None:
     """Load the model and answer until a signal comes; requests under way are finished then."""
     from fatk.serve.engine import Engine
     from fatk.tagger import SavedTagger
 
-    engine = Engine(SavedTagger(model))
+    engine = Engine(SavedTagger(model, precision))
 
     import uvicorn
 
