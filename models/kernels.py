@@ -2,8 +2,9 @@
 
 The one file here that imports JAX. What XLA does slowly, and what is done instead:
 
-- the kernel's gradient: patches of a few images at a time, which stay in the cache, and a matrix product each;
-- a strided convolution of many channels: the same;
+- the kernel's gradient: what the window sees from all places of a few images, which stays in the cache, and a
+  matrix product for each row of the window;
+- a convolution that is strided, of many channels, or in bfloat16: the same;
 - its input's gradient, for which XLA convolves zeros: a plain convolution for each residue of the stride;
 - a convolution of one pixel: a matrix product, and so are its gradients;
 - the bias' gradient in bfloat16: summed over the batch first, for XLA sums all at once window by window;
@@ -14,7 +15,6 @@ Images are (batch, rows, columns, channels), kernels (rows, columns, channels, f
 """
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +23,8 @@ from jax import lax
 Pair = tuple[int, int]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-_FEW_CHANNELS = 16  # of so many, patches are too narrow for a matrix product
-_PATCHES = 4 << 20  # bytes of patches made at a time
+_FEW_CHANNELS = 16  # of so many, a row of the window is too narrow for a matrix product
+_BESIDE = 6 << 20  # bytes of neighbours laid beside each other at a time
 _NOWHERE = 255  # a place in no window; so a window has fewer pixels
 
 
@@ -39,27 +39,63 @@ def _windows(shape, size: Pair, strides: Pair) -> Pair:
     return rows, columns
 
 
-def _window(image, start: Pair, shape: Pair, strides: Pair):
-    """-> every stride-th row and column from `start`, `shape` of them."""
+def _window(image, start: Pair, shape: Pair, strides: Pair, axis: int = 1):
+    """-> every stride-th row and column from `start`, `shape` of them; `axis` is that of the rows."""
     stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, shape, strides, strict=True)]
-    return lax.slice(image, (0, *start, 0), (image.shape[0], *stop, image.shape[3]), (1, *strides, 1))
+    for number in range(2):
+        image = lax.slice_in_dim(image, start[number], stop[number], strides[number], axis + number)
+    return image
 
 
-def _patches(image, size: Pair, strides: Pair):
-    """-> (batch, rows, columns, size x channels): what the window at each place sees."""
-    kind = image.dtype
-    if kind == jnp.bfloat16:  # XLA moves it number by number, but whole numbers of its size together
-        image = lax.bitcast_convert_type(image, jnp.uint16)
+def _movable(image):
+    """-> the same bits: bfloat16, which XLA moves number by number, as whole numbers, which it moves together."""
+    return lax.bitcast_convert_type(image, jnp.uint16) if image.dtype == jnp.bfloat16 else image
+
+
+def _moved(image, kind):
+    """-> the same bits, as they were before `_movable`."""
+    return lax.bitcast_convert_type(image, kind) if image.dtype != kind else image
+
+
+def _seen(image, size: Pair, strides: Pair):
+    """-> what each row of the window sees from all places, (places, columns of the window x channels) each.
+
+    Neighbours are laid beside each other once for all rows of the window: then what a row of it sees of a row of
+    the image is one piece of memory. Of few channels, what all rows of the window see stands in one matrix.
+    """
+    if image.shape[3] <= _FEW_CHANNELS:
+        return [lax.optimization_barrier(_lying(image, size, strides)).T]
+    rows, columns = _windows(image.shape, size, strides)
+    bits = _movable(image)
+    taps = [_window(bits, (0, j), (image.shape[1], columns), (1, strides[1])) for j in range(size[1])]
+    beside = jnp.concatenate(taps, axis=3)
+    lines = [_window(beside, (i, 0), (rows, columns), (strides[0], 1)) for i in range(size[0])]
+    return [_moved(line.reshape(-1, line.shape[3]), image.dtype) for line in lines]
+
+
+def _lying(image, size: Pair, strides: Pair):
+    """-> (window x channels, places): what it sees of few channels. Rows of the image stay pieces of memory."""
+    planes = lax.optimization_barrier(_movable(image)).transpose(3, 0, 1, 2)
     shape = _windows(image.shape, size, strides)
-    taps = [(i, j) for i in range(size[0]) for j in range(size[1])]
-    seen = jnp.concatenate([_window(image, tap, shape, strides) for tap in taps], axis=3)
-    return lax.bitcast_convert_type(seen, kind) if seen.dtype != kind else seen
+    taps = [_window(planes, (i, j), shape, strides, axis=2) for i in range(size[0]) for j in range(size[1])]
+    return _moved(jnp.concatenate(taps).reshape(len(taps) * image.shape[3], -1), image.dtype)
+
+
+def _matrices(kernel):
+    """-> (matrices, size of each, filters): what is multiplied with those of `_seen`."""
+    count = 1 if kernel.shape[2] <= _FEW_CHANNELS else kernel.shape[0]
+    return kernel.reshape(count, -1, kernel.shape[3])
 
 
 def _portions(image, size: Pair, strides: Pair) -> Pair:
-    """-> portions of the batch, and images in each: so many that their patches stay in the cache."""
-    places = math.prod(_windows(image.shape, size, strides))
-    most = _PATCHES // (places * math.prod(size) * image.shape[3] * image.dtype.itemsize)
+    """-> portions of the batch, and images in each: so many that what is seen of them stays in the cache.
+
+    Two portions or more where there are two images: what is in no loop XLA fuses, which makes it slower.
+    """
+    rows, columns = _windows(image.shape, size, strides)
+    copies = size[0] * rows if image.shape[3] <= _FEW_CHANNELS else image.shape[1]
+    most = _BESIDE // (copies * columns * size[1] * image.shape[3] * image.dtype.itemsize)
+    most = min(most, image.shape[0] // 2)
     images = max((n for n in range(1, most + 1) if image.shape[0] % n == 0), default=1)
     return image.shape[0] // images, images
 
@@ -93,21 +129,23 @@ def _conv(image, kernel, strides: Pair):
 
 
 def _convolve(image, kernel, strides: Pair, padding: tuple[Pair, Pair]):
-    """-> convolved, by XLA or by patches, whichever is faster; of one pixel, by a matrix product."""
+    """-> convolved, by XLA or by matrix products, whichever is faster."""
     if kernel.shape[:2] == strides == (1, 1) and padding == ((0, 0), (0, 0)):
         return jnp.matmul(image, kernel[0, 0], preferred_element_type=jnp.float32).astype(image.dtype)
     plain = strides == (1, 1) or image.shape[3] <= _FEW_CHANNELS
     if plain and image.dtype != jnp.bfloat16:
         return lax.conv_general_dilated(image, kernel, strides, padding, dimension_numbers=_LAYOUT)
     image = jnp.pad(image, ((0, 0), *padding, (0, 0)))
-    size, matrix = kernel.shape[:2], kernel.reshape(-1, kernel.shape[3])
+    size, matrices = kernel.shape[:2], _matrices(kernel)
     portions, images = _portions(image, size, strides)
 
     def convolved(part):
-        return _product(_patches(part, size, strides), matrix, portions).astype(image.dtype)
+        seen = _seen(part, size, strides)
+        made = sum(_product(line, matrix, portions) for line, matrix in zip(seen, matrices, strict=True))
+        return made.astype(image.dtype)
 
     made = lax.map(convolved, image.reshape(portions, images, *image.shape[1:]))
-    return made.reshape(-1, *made.shape[2:])
+    return made.reshape(image.shape[0], *_windows(image.shape, size, strides), kernel.shape[3])
 
 
 def _conv_forward(image, kernel, strides: Pair):
@@ -131,18 +169,20 @@ def _kernel_slope(image, kernel, slope, strides: Pair):
     if lies_turned:
         given = lax.optimization_barrier(given).swapaxes(1, 2)
 
-    def add(total, part):
-        seen = _patches(part[0], size, strides)
-        seen = seen.reshape(-1, seen.shape[3])
-        given = part[1] if lies_turned else part[1].T
-        first, second = (given, seen) if turned else (seen.T, part[1])
-        return total + _product(first, second, portions), None
+    def add(totals, part):
+        if turned:
+            given = part[1] if lies_turned else part[1].T
+            pairs = [(given, line) for line in _seen(part[0], size, strides)]
+        else:
+            pairs = [(_lying(part[0], size, strides), part[1])]
+        return [total + _product(*pair, portions) for total, pair in zip(totals, pairs, strict=True)], None
 
-    shape = (math.prod(kernel.shape[:3]), filters)
-    start = jnp.zeros(shape[::-1] if turned else shape, jnp.float32)
+    shape = _matrices(kernel).shape
+    start = [jnp.zeros(shape[:0:-1] if turned else shape[1:], jnp.float32)] * shape[0]
     parts = (image.reshape(portions, images, *image.shape[1:]), given)
-    total, _ = lax.scan(add, start, parts)
-    return (total.T if turned else total).reshape(kernel.shape).astype(kernel.dtype)
+    totals = lax.scan(add, start, parts)[0]
+    found = jnp.stack([total.T if turned else total for total in totals])
+    return found.reshape(kernel.shape).astype(kernel.dtype)
 
 
 def _image_slope(image, kernel, slope, strides: Pair):

@@ -51,7 +51,7 @@ def alike(ours: list[jax.Array], theirs: list[jax.Array], tolerance: float) -> N
         )
 
 
-# Three channels take XLA's forward way, twenty that of patches where there is a stride.
+# Three channels take XLA's forward way, twenty our own where there is a stride.
 @pytest.mark.parametrize(
     ("size", "channels", "strides"),
     [
@@ -75,14 +75,25 @@ def test_convolution_and_its_gradients_are_xlas(
         )
 
 
-def test_a_batch_is_dealt_out_in_portions_or_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    image, kernel = numbers(6, *SIZES[0], 20), numbers(3, 3, 20, 4)
-    each = 9 * 12 * 9 * 20 * 4  # bytes of patches of an image
+@pytest.mark.parametrize("channels", [3, 20])
+def test_a_batch_is_dealt_out_in_portions_or_image_by_image(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, kernel = numbers(6, *SIZES[0], channels), numbers(3, 3, channels, 4)
+    rows, columns = SIZES[0]
+    lines = 3 * (rows - 2) if channels == 3 else rows
+    each = lines * (columns - 2) * 3 * channels * 4  # bytes laid beside each other for an image
     wanted = with_slopes(lambda x, k: xla_conv(x, k, (1, 1)), image, kernel)
-    for most, portions in ((100 * each, (1, 6)), (4 * each, (2, 3)), (each - 1, (6, 1))):
-        monkeypatch.setattr(kernels, "_PATCHES", most)
+    for most, portions in ((100 * each, (2, 3)), (2 * each, (3, 2)), (each - 1, (6, 1))):
+        monkeypatch.setattr(kernels, "_BESIDE", most)
         assert kernels._portions(image, (3, 3), (1, 1)) == portions
         alike(with_slopes(lambda x, k: kernels.conv(x, k, (1, 1)), image, kernel), wanted, 1e-5)
+    assert kernels._portions(image[:1], (3, 3), (1, 1)) == (1, 1)
+    alike(
+        with_slopes(lambda x, k: kernels.conv(x, k, (1, 1)), image[:1], kernel),
+        with_slopes(lambda x, k: xla_conv(x, k, (1, 1)), image[:1], kernel),
+        1e-5,
+    )
 
 
 @pytest.mark.parametrize(
