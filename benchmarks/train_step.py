@@ -3,7 +3,7 @@
     python -m benchmarks.train_step [--json FILE] [--case NETWORK:PRECISION ...] [--batch N] [--size N]
 
 A step is forward, binary cross-entropy, backward, and AdamW's update, on one batch that stays where it is; ours
-is that of a run, which counts loss and lwlrap too.
+is that of a run, which counts loss and lwlrap too, in a process that keeps its memory as a run's does.
 PyTorch runs in its default layout and in channels last, with its own autocast for bfloat16. On a CPU all have
 as many threads as there are cores; the goal there is to be ahead of the one and level with the other. On a GPU
 it is 1.2 times both. By default a CPU is asked for SpecgramNet in float32 alone, for compiling the rest takes
@@ -22,10 +22,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # where it is run as a file
-WORKER = "--worker"  # a process of our own that trains on TensorFlow, a round for each line it reads
-if WORKER not in sys.argv:
-    os.environ["KERAS_BACKEND"] = "jax"
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU is shared with PyTorch
+WORKER = "--worker"  # a process of our own that trains with Keras, a round for each line it reads
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU is shared with PyTorch
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
@@ -102,25 +100,33 @@ def by_torch(name, precision, batch, size, steps, channels_last):
 
 
 class Worker:
-    """Keras on TensorFlow: a call trains a round in a process of its own, which waits between calls."""
+    """Keras on a backend: a call trains a round in a process of its own, which waits between calls."""
 
-    def __init__(self, *arguments):
+    def __init__(self, backend, *arguments):
+        self.backend = backend
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.train_step", WORKER, *map(str, arguments)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"KERAS_BACKEND": "tensorflow"},
+            env=os.environ | {"KERAS_BACKEND": backend},
             text=True,
         )
+        self.count = int(self.answer())  # weights that it trains
 
     def __call__(self):
         """A round."""
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
-        if not self.process.stdout.readline():
-            raise RuntimeError(f"{TENSORFLOW}: its process ended with {self.process.wait()}")
+        self.answer()
+
+    def answer(self):
+        """-> the next line that it prints."""
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"Keras on {self.backend}: its process ended with {self.process.wait()}")
+        return line
 
     def close(self):
         """End the process."""
@@ -132,11 +138,24 @@ def work(name, precision, batch, size, steps):
     """A worker's life."""
     from fatk import runtime
 
-    runtime.quiet_tensorflow()
-    step_by_step, _ = by_keras(name, precision, int(batch), int(size), int(steps))
+    runtime.keep_memory()
+    if os.environ["KERAS_BACKEND"] == "jax":
+        keep_compiled()
+    else:
+        runtime.quiet_tensorflow()
+    step_by_step, count = by_keras(name, precision, int(batch), int(size), int(steps))
+    print(count, flush=True)
     for _ in sys.stdin:
         step_by_step()
         print("done", flush=True)
+
+
+def keep_compiled():
+    """Keep what JAX compiles where the commands keep theirs."""
+    import jax
+
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "fatk" / "jax"))
 
 
 def missing(name, on_gpu):
@@ -153,24 +172,24 @@ def compare(case, asked, on_gpu):
     batch = asked.batch or (32 if on_gpu or name == "specgram" else 8)
     steps = 20 if on_gpu else 1
     given = (name, precision, batch, asked.size, steps)
-    ours, count = by_keras(*given)
     default, theirs = by_torch(*given, channels_last=False)
-    if count != theirs:
-        raise RuntimeError(f"{name}: {count} weights in Keras, {theirs} in PyTorch")
-    contestants = {
-        "fatk": ours,
-        "PyTorch": default,
-        "PyTorch, channels last": by_torch(*given, channels_last=True)[0],
-    }
-    worker = None
-    if reason := missing(TENSORFLOW, on_gpu):
-        print(f"{TENSORFLOW}: left out, {reason}")
-    else:
-        worker = contestants[TENSORFLOW] = Worker(*given)
+    workers = [ours := Worker("jax", *given)]
     try:
+        if ours.count != theirs:
+            raise RuntimeError(f"{name}: {ours.count} weights in Keras, {theirs} in PyTorch")
+        contestants = {
+            "fatk": ours,
+            "PyTorch": default,
+            "PyTorch, channels last": by_torch(*given, channels_last=True)[0],
+        }
+        if reason := missing(TENSORFLOW, on_gpu):
+            print(f"{TENSORFLOW}: left out, {reason}")
+        else:
+            workers.append(Worker("tensorflow", *given))
+            contestants[TENSORFLOW] = workers[-1]
         took = medians(contestants, asked.seconds, least=3)
     finally:
-        if worker:
+        for worker in workers:
             worker.close()
     title = f"{name}, {precision}, batch {batch}"
     rates = ", ".join(f"{peer} {batch * steps / seconds:.1f}" for peer, seconds in took.items())
@@ -200,11 +219,9 @@ def main():
     parser.add_argument("--size", type=int, default=160, help="rows and columns of an image")
     asked = parser.parse_args()
 
-    import jax
+    import torch
 
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):  # where the commands keep theirs
-        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "fatk" / "jax"))
-    on_gpu = jax.default_backend() == "gpu"
+    on_gpu = torch.cuda.is_available()
     every = [(name, precision) for name in NETWORKS for precision in PRECISIONS]
     rows = []
     for case in asked.case or (every if on_gpu else every[:1]):

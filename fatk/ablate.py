@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from fatk import ablation_table, cli, folders, kept, locks
+from fatk import ablation_table, cli, folders, kept, locks, runtime
 from fatk.ablation_rows import Row, read_rows
 from fatk.config import Config, to_toml
 from fatk.prepare import Prepared, prepare
@@ -66,7 +66,6 @@ class Ablation:
 
     def train(self, only: Sequence[str]) -> list[str]:
         """Run what is missing -> what went wrong, a line a run. Raises `KeyboardInterrupt`."""
-        from fatk import runtime
 
         held = [clip.key for clip in prepare(self.base).split.valid]
         runtime.start(self.base)
@@ -161,4 +160,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    runtime.keep_memory()
     cli.run(main)

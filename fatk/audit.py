@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fatk import cli, folders, locks
+from fatk import cli, folders, locks, runtime
 from fatk.config import Config
 from fatk.folds import run_fold
 from fatk.prepare import Prepared, prepare
@@ -93,7 +93,6 @@ def audit(
     config: Config, folds: int, rounds: int, share: float, with_valid: bool = True
 ) -> tuple[Source, list[Clip], np.ndarray, np.ndarray]:
     """-> (the set, clips, their suspicion (clips,), suggested labels (clips, classes) 0/1)."""
-    from fatk import runtime
     from models.quality import balance, label_quality, suggest
 
     prepared = prepare(config)
@@ -179,7 +178,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _by_runs(config: Config, paths: Sequence[Path], out: Path) -> int:
     """The table by finished runs."""
-    from fatk import runtime
 
     prepared = prepare(config)
     runs = read_teachers(paths, config, prepared.classes)
@@ -192,4 +190,5 @@ def _by_runs(config: Config, paths: Sequence[Path], out: Path) -> int:
 
 
 if __name__ == "__main__":
+    runtime.keep_memory()
     cli.run(main)

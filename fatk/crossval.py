@@ -23,7 +23,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from fatk import cli, folders, locks, scoring
+from fatk import cli, folders, locks, runtime, scoring
 from fatk.config import Config
 from fatk.folds import extra, fold_numbers, holding, predict_again, read_scores, run_fold
 from fatk.prepare import Prepared, prepare, records_folder
@@ -129,7 +129,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise cli.UserError(f"--seeds must be at least 1. Received: {count}.")
     if min(arguments.tta, default=1) < 1:
         raise cli.UserError(f"--tta must be at least 1. Received: {min(arguments.tta)}.")
-    from fatk import runtime
 
     prepared = prepare(config)
     fold_of = fold_numbers(config, prepared)
@@ -218,4 +217,5 @@ def _report(config: Config, found: dict[int, dict[int, Scores]]) -> None:
 
 
 if __name__ == "__main__":
+    runtime.keep_memory()
     cli.run(main)

@@ -1,6 +1,8 @@
-"""Starting the frameworks: who sees the GPU, what they log, seeds, the compilation cache."""
+"""Starting the frameworks: who sees the GPU, what they log, seeds, the compilation cache, memory that is kept."""
 
+import ctypes
 import gc
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -73,6 +75,42 @@ def _hushed() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+# glibc's malloc.h and mman.h
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX, _MADV_HUGEPAGE = -1, -2, -4, -8, 14
+_HEAP = 1 << 30  # bytes set aside at a time; what is not used is not taken
+
+
+def keep_memory() -> bool:
+    """Keep what is freed for what is asked for next, where JAX computes on a CPU -> whether glibc was told to.
+
+    JAX asks for all memory of a training step anew, and glibc gives pieces of that size back to the system each
+    time: a step of SpecgramNet then waits for a hundred thousand empty pages. Kept memory may be of huge pages,
+    too. TensorFlow, which asks for what it gave back, trains slower with it, and beside a GPU many threads would
+    queue for the one heap. Must come before threads are started: each stays with the heap that it found.
+    """
+    on_cpu = os.environ.get("KERAS_BACKEND") == "jax" and importlib.util.find_spec("jax_plugins") is None
+    if not on_cpu or sys.platform != "linux":
+        return False
+    glibc = ctypes.CDLL(None)
+    if not hasattr(glibc, "mallopt"):  # another C library
+        return False
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_ARENA_MAX, 1), (_TOP_PAD, _HEAP))
+    told = all([glibc.mallopt(*setting) for setting in settings])
+    _take_huge_pages(glibc)
+    return told
+
+
+def _take_huge_pages(glibc: ctypes.CDLL) -> None:
+    """Let the heap have huge pages: as much of it as is set aside at first."""
+    size = ctypes.c_size_t(_HEAP // 2)
+    glibc.malloc.restype = ctypes.c_void_p
+    glibc.free(ctypes.c_void_p(glibc.malloc(size)))  # more than there is: now it is set aside
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        if line.endswith("[heap]"):
+            start, end = (int(place, 16) for place in line.split()[0].split("-"))
+            glibc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_HUGEPAGE)
 
 
 def start(config: Config) -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fatk import cli, folders, locks
+from fatk import cli, folders, locks, runtime
 from fatk.config import Config, ConfigError, load_config, to_toml
 from fatk.sweep_space import Choices, Range, Space, override, read_space
 
@@ -244,4 +244,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    runtime.keep_memory()
     cli.run(main)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fatk import cli, folders, locks
+from fatk import cli, folders, locks, runtime
 from fatk.config import Config, load_config, to_toml
 
 
@@ -66,8 +66,6 @@ def _train(config: Config, overwrite: bool, resume: bool) -> Outcome:
 
     try:
         prepared = prepare(config)
-        from fatk import runtime
-
         runtime.start(config)
         from fatk.trainer import Trainer
 
@@ -119,4 +117,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    runtime.keep_memory()
     cli.run(main)

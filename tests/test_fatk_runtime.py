@@ -1,11 +1,31 @@
-"""Starting TensorFlow for a SavedModel alone: what stays out, and what comes back afterwards."""
+"""Starting TensorFlow for a SavedModel alone: what stays out, what comes back afterwards. Memory that is kept."""
 
+import importlib.util
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
+
+PAGES = 16384  # of 4 KiB, in 64 MiB
+MEMORY = f"""
+import resource, sys
+from fatk import runtime
+print(runtime.keep_memory())
+def pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    b"x" * ({PAGES} * 4096)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+pages()
+print(pages())
+mapped = open("/proc/self/smaps").read().split("[heap]")[1].split("VmFlags:")[1].splitlines()[0]
+print("hg" in mapped.split())
+"""
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage")
 
 ALONE = """
 import gc, os, sys
@@ -15,6 +35,35 @@ print(*sorted({"keras", "jax", "scipy", "h5py"} & set(sys.modules)))
 import h5py, scipy.sparse  # as anybody may afterwards
 print(gc.isenabled(), os.environ["TF_ENABLE_ONEDNN_OPTS"])
 """
+
+
+def memory(**environment: str) -> tuple[str, int, str]:
+    """Whether memory is kept; new pages for what is asked for when as much was given back; whether pages are huge."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    kept, pages, huge = done.stdout.splitlines()
+    return kept, int(pages), huge
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="tells glibc's allocator")
+def test_jax_on_a_cpu_is_given_the_memory_that_it_gave_back() -> None:
+    on_gpu = importlib.util.find_spec("jax_plugins") is not None
+    kept, pages, huge = memory(KERAS_BACKEND="jax")
+    assert kept == str(not on_gpu)
+    assert on_gpu or pages < PAGES / 100
+    assert huge == str(not on_gpu and HUGE_PAGES.exists())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at the process as Linux shows it")
+def test_tensorflow_is_left_its_own_way() -> None:
+    kept, _, huge = memory(KERAS_BACKEND="tensorflow")
+    assert (kept, huge) == ("False", "False")
 
 
 def alone(**environment: str) -> list[str]:
