@@ -38,7 +38,7 @@ print(gc.isenabled(), os.environ["TF_ENABLE_ONEDNN_OPTS"])
 
 
 def memory(**environment: str) -> tuple[str, int, str]:
-    """Whether memory is kept; new pages for what is asked for when as much was given back; whether pages are huge."""
+    """Whether memory is kept, pages that are new for what was given back before, whether they are huge."""
     done = subprocess.run(
         [sys.executable, "-c", MEMORY],
         cwd=ROOT,
