@@ -140,7 +140,7 @@ def work(name, precision, batch, size, steps):
 
     runtime.keep_memory()
     if os.environ["KERAS_BACKEND"] == "jax":
-        keep_compiled()
+        runtime.keep_compiled()
     else:
         runtime.quiet_tensorflow()
     step_by_step, count = by_keras(name, precision, int(batch), int(size), int(steps))
@@ -148,14 +148,6 @@ def work(name, precision, batch, size, steps):
     for _ in sys.stdin:
         step_by_step()
         print("done", flush=True)
-
-
-def keep_compiled():
-    """Keep what JAX compiles where the commands keep theirs."""
-    import jax
-
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "fatk" / "jax"))
 
 
 def missing(name, on_gpu):

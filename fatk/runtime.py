@@ -87,8 +87,8 @@ def keep_memory() -> bool:
 
     JAX asks for all memory of a training step anew, and glibc gives pieces of that size back to the system each
     time: a step of SpecgramNet then waits for a hundred thousand empty pages. Kept memory may be of huge pages,
-    too. TensorFlow, which asks for what it gave back, trains slower with it, and beside a GPU many threads would
-    queue for the one heap. Must come before threads are started: each stays with the heap that it found.
+    too. TensorFlow trains slower with it. All threads share one heap, which was tried with two cores; beside a GPU
+    it was not. Must come before threads are started: each stays with the heap that it found.
     """
     on_cpu = os.environ.get("KERAS_BACKEND") == "jax" and importlib.util.find_spec("jax_plugins") is None
     if not on_cpu or sys.platform != "linux":
@@ -120,14 +120,19 @@ def start(config: Config) -> None:
 
     keras.utils.set_random_seed(config.seed)
     if keras.backend.backend() == "jax":
-        import jax
+        keep_compiled()
 
-        # What 0.5.3 reads back from its cache answers NaN on the CPU; 0.10 is what kept runs were tried with.
-        jax.config.update("jax_enable_compilation_cache", jax.__version_info__ >= (0, 10))
-        folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "fatk" / "jax"))
-        jax.config.update("jax_compilation_cache_dir", folder)
-        # All of them: what compiles in under a second each takes several for a run together.
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+def keep_compiled() -> None:
+    """Let JAX keep what it compiles, for the processes that come after."""
+    import jax
+
+    # What 0.5.3 reads back from its cache answers NaN on the CPU; 0.10 is what kept runs were tried with.
+    jax.config.update("jax_enable_compilation_cache", jax.__version_info__ >= (0, 10))
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "fatk" / "jax"))
+    jax.config.update("jax_compilation_cache_dir", folder)
+    # All of it: what compiles in under a second each takes several for a run together.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def device() -> str:

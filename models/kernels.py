@@ -4,7 +4,7 @@ The one file here that imports JAX. What XLA does slowly, and what is done inste
 
 - the kernel's gradient: what the window sees from all places of a few images, which stays in the cache, and a
   matrix product for each row of the window;
-- a convolution that is strided, of many channels, or in bfloat16: the same;
+- a convolution in bfloat16, or strided and of many channels: the same;
 - its input's gradient, for which XLA convolves zeros: a plain convolution for each residue of the stride;
 - a convolution of one pixel: a matrix product, and so are its gradients;
 - the bias' gradient in bfloat16: summed over the batch first, for XLA sums all at once window by window;
