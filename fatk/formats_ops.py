@@ -51,8 +51,9 @@ def _waves(turns: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rfft(x: tf.Tensor, fft_length: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Real transform over the last axis -> (real part, imaginary part)."""
+    """Real transform of the first `fft_length` along the last axis -> (real part, imaginary part)."""
     rows, columns = _factors(fft_length)
+    x = x[..., :fft_length]
     *lead, _ = ops.shape(x)
     half = columns // 2 + 1
     # Sample r C + c; first over the rows r, for each column c: frequencies k of 1 / rows.

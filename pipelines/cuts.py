@@ -185,7 +185,8 @@ def painted(
     """(samples,) float32 of a part and where its columns come from -> its picture."""
     made = _maps(ops, sound, found, known, settings, background)
     scales = formats.Scales(known.low, known.high)
-    image = formats.stacked(ops, made, scales, settings)  # (frames at hand, bands, channels)
+    # (frames at hand, bands, channels)
+    image = formats.turned(ops, formats.stacked(ops, made, scales, settings), (1, 2, 0))
 
     def at(frame: Tensor) -> Tensor:
         """(columns,) frames at hand -> (columns, bands, channels): theirs, 0 where there is none."""

@@ -8,6 +8,8 @@ cannot drift apart. Leading axes are a batch; its clips are of one length and ne
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from pipelines.filterbank import banded_filterbank, hann_window
 from pipelines.settings import FeatureSettings
 
@@ -42,20 +44,27 @@ def reflected(ops: Ops, audio: Tensor, settings: FeatureSettings) -> Tensor:
 
 
 def frame(ops: Ops, audio: Tensor, length: int, hop: int) -> Tensor:
-    """(..., samples) -> (..., frames, length): overlapping windows, 1 + (samples - length) // hop of them.
+    """(..., samples) -> (..., frames, pieces, hop): overlapping windows, 1 + (samples - length) // hop of them.
 
-    Built from slices of whole hops: that is a few large copies, where a gather of indices is one small copy a
-    frame, and it needs no greatest common divisor of length and hop as `tf.signal.frame` does.
+    Each in whole hops, so many that `length` samples are among them; what follows those belongs to none. So they
+    are copied once, a hop at a time, and nothing is cut off: the window is 0 there, and the transform takes what
+    it needs. Nor is a greatest common divisor of length and hop needed, as `tf.signal.frame` does.
     """
     *lead, samples = ops.shape(audio)
     frames = 1 + (samples - length) // hop
     pieces = -(-length // hop)
+    rows = frames + pieces - 1
     audio = ops.pad(audio, [(0, 0)] * len(lead) + [(0, hop)])  # the last piece may reach past the end
-    runs = [
-        ops.reshape(audio[..., k * hop : (k + frames) * hop], (*lead, frames, hop)) for k in range(pieces)
-    ]
-    runs[-1] = runs[-1][..., : length - (pieces - 1) * hop]
-    return ops.concatenate(runs, axis=-1)
+    hops = ops.reshape(audio[..., : rows * hop], (*lead, rows, hop))
+    return ops.take(hops, ops.arange(frames)[:, None] + ops.arange(pieces), axis=-2)
+
+
+def spectra(ops: Ops, audio: Tensor, length: int, hop: int) -> tuple[Tensor, Tensor]:
+    """(..., samples) -> real and imaginary parts of the windowed frames, (..., frames, length // 2 + 1) each."""
+    framed = frame(ops, audio, length, hop)
+    *lead, pieces, _ = ops.shape(framed)
+    window = np.pad(hann_window(length), (0, pieces * hop - length)).reshape(pieces, hop)
+    return ops.rfft(ops.reshape(framed * window, (*lead, pieces * hop)), length)
 
 
 def angles(ops: Ops, real: Tensor, imaginary: Tensor) -> Tensor:
@@ -81,7 +90,7 @@ def mel_maps(
         padded = ops.pad(padded, [(0, 0)] * len(lead) + [(0, missing * hop)])
 
     def maps(audio: Tensor) -> tuple[Tensor, ...]:
-        real, imaginary = ops.rfft(frame(ops, audio, length, hop) * hann_window(length), length)
+        real, imaginary = spectra(ops, audio, length, hop)
         power = mel(ops, real * real + imaginary * imaginary, settings)
         return (power, mel(ops, angles(ops, real, imaginary), settings)) if phase else (power,)
 

@@ -104,12 +104,22 @@ def zero_level(ops: Ops, low: Tensor, high: Tensor) -> Tensor:
 
 
 def stacked(ops: Ops, made: dict[str, Tensor], found: Scales, settings: FeatureSettings) -> Tensor:
-    """{letter: (..., frames, bands)} and their scales -> (..., frames, bands, channels) uint8."""
+    """{letter: (..., frames, bands)} and their scales -> (..., channels, frames, bands) uint8.
+
+    Channels come first: TensorFlow stacks whole maps, and turns them afterwards, in half of the time that it
+    takes to stack them pixel by pixel.
+    """
     scaled = {
         letter: to_uint8(ops, values, found.low[..., number], found.high[..., number])
         for number, (letter, values) in enumerate(made.items())
     }
-    return ops.stack([scaled[letter] for letter in channels(settings)], axis=-1)
+    return ops.stack([scaled[letter] for letter in channels(settings)], axis=-3)
+
+
+def turned(ops: Ops, image: Tensor, order: tuple[int, int, int]) -> Tensor:
+    """-> with its last three axes in another order, numbered from 0."""
+    lead = len(image.shape) - 3
+    return ops.transpose(image, [*range(lead), *(lead + axis for axis in order)])
 
 
 def delta_zero(ops: Ops, found: Scales, settings: FeatureSettings) -> Tensor | None:
@@ -140,8 +150,9 @@ def painted(ops: Ops, made: dict[str, Tensor], settings: FeatureSettings) -> Pic
     columns = ops.shape(made["A"])[-2]
     image = stacked(ops, made, found, settings)
     if settings.narrows:
-        image = narrowing.narrow(ops, image, settings)
+        image = narrowing.narrow(ops, turned(ops, image, (1, 2, 0)), settings)
         columns = ops.minimum(narrowing.own_columns(columns, settings), ops.shape(image)[-3])
-    order = list(range(len(image.shape)))
-    order[-3], order[-2] = order[-2], order[-3]
-    return Picture(ops.transpose(image, order), delta_zero(ops, found, settings), columns)
+        image = turned(ops, image, (1, 0, 2))
+    else:
+        image = turned(ops, image, (2, 1, 0))
+    return Picture(image, delta_zero(ops, found, settings), columns)

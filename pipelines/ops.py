@@ -99,7 +99,7 @@ def pad(x: tf.Tensor, pad_width: list, mode: str = "constant") -> tf.Tensor:
 
 
 def rfft(x: tf.Tensor, fft_length: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Real transform over the last axis -> (real part, imaginary part)."""
+    """Real transform of the first `fft_length` along the last axis -> (real part, imaginary part)."""
     spectrum = tf.signal.rfft(x, [fft_length])
     return tf.math.real(spectrum), tf.math.imag(spectrum)
 

@@ -141,6 +141,9 @@ def test_the_transform_is_the_transform(length: int) -> None:
     real, imaginary = formats_ops.rfft(tf.constant(x), length)
     np.testing.assert_allclose(real, wanted.real, atol=2e-6 * length**0.5 * 3)
     np.testing.assert_allclose(imaginary, wanted.imag, atol=2e-6 * length**0.5 * 3)
+    longer = formats_ops.rfft(tf.constant(np.pad(x, [(0, 0), (0, 0), (0, 9)])), length)
+    np.testing.assert_array_equal(longer[0], real)
+    np.testing.assert_array_equal(longer[1], imaginary)
     silent = formats_ops.rfft(tf.zeros([1, length]), length)
     assert not np.any(silent)
 

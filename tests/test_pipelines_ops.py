@@ -66,6 +66,7 @@ CALLS: dict[str, list[Call]] = {
     "reshape": [(lambda o, x: o.reshape(x, (5, 8)), (X,)), (lambda o, x: o.reshape(x, (-1, 1, 4)), (X,))],
     "rfft": [
         (lambda o, x: o.rfft(x, 4), (X,)),
+        (lambda o, x: o.rfft(x, 2), (X,)),  # of the first two
         (lambda o, x: o.rfft(x, 320), (RANDOM.normal(size=(3, 320)),)),
     ],
     "shape": [(lambda o, x: o.shape(x), (X,)), (lambda o, x: o.shape(x)[-2], (X,))],
@@ -83,6 +84,7 @@ CALLS: dict[str, list[Call]] = {
     "take": [
         (lambda o, x: o.take(x, np.int32([4, 0, 0, 2]), axis=-2), (X,)),
         (lambda o, x: o.take(x, np.int32([1]), axis=0), (X,)),
+        (lambda o, x: o.take(x, np.int32([[0, 1, 2], [1, 2, 3]]), axis=-2), (X,)),
     ],
     "transpose": [
         (lambda o, x: o.transpose(x, [0, 2, 1]), (X,)),
