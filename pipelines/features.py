@@ -46,9 +46,9 @@ def reflected(ops: Ops, audio: Tensor, settings: FeatureSettings) -> Tensor:
 def frame(ops: Ops, audio: Tensor, length: int, hop: int) -> Tensor:
     """(..., samples) -> (..., frames, pieces, hop): overlapping windows, 1 + (samples - length) // hop of them.
 
-    Each in whole hops, so many that `length` samples are among them; what follows those belongs to none. So they
-    are copied once, a hop at a time, and nothing is cut off: the window is 0 there, and the transform takes what
-    it needs. Nor is a greatest common divisor of length and hop needed, as `tf.signal.frame` does.
+    A frame is the first `length` samples of its pieces; what follows them is the sound's next ones. So whole hops
+    are copied, once: the window is 0 over the rest, and the transform leaves it out. And no greatest common
+    divisor of length and hop is needed, as by `tf.signal.frame`.
     """
     *lead, samples = ops.shape(audio)
     frames = 1 + (samples - length) // hop
