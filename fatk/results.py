@@ -1,7 +1,8 @@
 """`python -m fatk.results`: the tables and pictures of README.md and docs/results.md, from what is kept.
 
 Every figure is computed from the predictions under `benchmarks/results/`; what rows are called and by which
-commands they are made stands in `tables.toml` there. A row whose folder is missing is left out.
+commands they are made stands in `tables.toml` there. A row whose folder is missing is left out. Rows together
+leave a submission too, where `tables.toml` names a file.
 
 `--keep RUNS --as NAME` first copies the small files of a run, a cross-validation or an ablation there; with
 `--join` a cross-validation's further seeds come beside those that are kept.
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise cli.UserError("--join goes with --keep.")
     if arguments.keep and arguments.check:
         raise cli.UserError("--check writes nothing, --keep does: give one of them.")
-    from fatk import kept, results_tables
+    from fatk import kept, results_tables, scoring
 
     place = Path()
     if arguments.keep:
@@ -51,9 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     results = results_tables.Results(place)
     blocks = results.blocks()
-    for page in stale:
-        text = (place / page).read_text(encoding="utf-8")
-        folders.write_text(place / page, results_tables.filled(text, blocks))
+    for page in results_tables.PAGES:
+        if page in stale:
+            text = (place / page).read_text(encoding="utf-8")
+            folders.write_text(place / page, results_tables.filled(text, blocks))
+    for sent in results.submissions:
+        if not sent.is_there:
+            scoring.write_predictions(sent.path, sent.names, sent.classes, sent.chances)
     from fatk import results_pictures
 
     drawn = results_pictures.draw(results)

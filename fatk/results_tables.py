@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fatk import ablation_table, kept, results_figures
 from fatk.cli import UserError
 from fatk.config import ConfigError, read_toml
+from fatk.folds import read_scores
 from fatk.results_figures import Figures, Measure
 from fatk.scoring import Scores
 
@@ -43,6 +46,25 @@ class Together:
     command: str
     scores: Scores
     judged: str = JUDGED
+    submission: "Submission | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class Submission:
+    """What rows together say of the test clips."""
+
+    path: Path
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    chances: np.ndarray  # (clips, classes) probabilities, the mean over rows
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file says the same, but for rounding."""
+        if not self.path.is_file():
+            return False
+        names, chances = read_scores(self.path)
+        return names == self.names and np.allclose(chances, self.chances, rtol=0, atol=1e-6)
 
 
 class Results:
@@ -76,7 +98,16 @@ class Results:
             scores = results_figures.joined(figures)
         except ValueError as error:
             raise UserError(f"tables.toml: {row['what']!r}: {error}") from None
-        return Together(row["table"], row["what"], row["command"], scores, row.get("judged", JUDGED))
+        sent = self._submission(row) if "submission" in row else None
+        return Together(row["table"], row["what"], row["command"], scores, row.get("judged", JUDGED), sent)
+
+    def _submission(self, row: dict[str, Any]) -> Submission:
+        own = [entry.kept for name in row["kept"] for entry in self.entries if entry.name == name]
+        tests = [found.submission for found in own if found.submission is not None]
+        if len(tests) < len(own) or len({names for names, _ in tests}) > 1:
+            raise UserError(f"tables.toml: {row['what']!r}: its rows have not the same test clips.")
+        chances = np.mean([chances for _, chances in tests], axis=0)
+        return Submission(self.place / RESULTS / row["submission"], tests[0][0], own[0].classes, chances)
 
     def _entry(self, row: dict[str, Any]) -> Entry:
         folder = self.place / RESULTS / row["kept"]
@@ -91,6 +122,11 @@ class Results:
     def of(self, table: str) -> list[Entry]:
         """The entries of one table."""
         return [entry for entry in self.entries if entry.table == table]
+
+    @property
+    def submissions(self) -> list[Submission]:
+        """What rows together leave for the test clips."""
+        return [row.submission for row in self.together if row.submission is not None]
 
     def blocks(self) -> dict[str, str]:
         """-> {name of a block: its Markdown}."""
@@ -259,7 +295,9 @@ def filled(text: str, blocks: dict[str, str]) -> str:
 
 
 def stale(place: Path) -> list[Path]:
-    """-> the pages of a checkout that say other figures than the kept files."""
-    blocks = Results(place).blocks()
+    """-> the pages and submissions of a checkout that say other figures than the kept files."""
+    results = Results(place)
+    blocks = results.blocks()
     texts = {page: (place / page).read_text(encoding="utf-8") for page in PAGES}
-    return [page for page, text in texts.items() if filled(text, blocks) != text]
+    pages = [page for page, text in texts.items() if filled(text, blocks) != text]
+    return pages + [sent.path.relative_to(place) for sent in results.submissions if not sent.is_there]

@@ -141,6 +141,43 @@ def test_rows_together_are_their_mean_prediction(place: Path) -> None:
     assert f"| {row.what} | {len(both)}" not in (place / "docs" / "results.md").read_text()
 
 
+def test_rows_together_leave_a_submission(place: Path) -> None:
+    keep_all()
+    names = [row["kept"] for row in ROWS if row["table"] == "fat10"][:2]
+    table, sent = results_tables.RESULTS / "tables.toml", results_tables.RESULTS / "sent.csv"
+    table.write_text(
+        table.read_text()
+        + f"""
+[[together]]
+table = "fat10"
+what = "both, sent"
+kept = {names}
+command = "python -m fatk.results"
+submission = "sent.csv"
+"""
+    )
+    first, second = (results_tables.RESULTS / name / "submission.csv" for name in names)
+    clips, one = kept.read_scores(first)
+    another = np.random.default_rng(0).random(one.shape)
+    scoring.write_predictions(second, clips, CLASSES, another)
+    with pytest.raises(cli.UserError, match=re.escape(str(sent))):
+        results.main(["--check"])
+    assert results.main([]) == 0
+    assert results.main(["--check"]) == 0
+    assert kept.read_scores(sent)[0] == clips
+    np.testing.assert_allclose(kept.read_scores(sent)[1], (one + another) / 2, atol=1e-6)
+    scoring.write_predictions(sent, clips, CLASSES, one)  # of one row alone
+    with pytest.raises(cli.UserError, match=re.escape(str(sent))):
+        results.main(["--check"])
+    complaint = "'both, sent': its rows have not the same test clips"
+    scoring.write_predictions(second, [*clips[:-1], "other.wav"], CLASSES, another)
+    with pytest.raises(cli.UserError, match=complaint):
+        results.main([])
+    second.unlink()
+    with pytest.raises(cli.UserError, match=complaint):
+        results.main([])
+
+
 def test_rows_that_are_not_there_are_left_out(place: Path) -> None:
     text = (place / "README.md").read_text()
     assert "ACDNet | 96.65" in text
