@@ -133,7 +133,7 @@ def test_rows_together_are_their_mean_prediction(place: Path) -> None:
     wanted = label_ranking_average_precision_score(
         first.mean.truth, both, sample_weight=first.mean.truth.sum(1)
     )
-    line = f"| {row.what} | {len(both)} {given['judged']} |  |  | {wanted:.4f} |"
+    line = f"| {row.what} | {len(both)} {given.get('judged', results_tables.JUDGED)} |  |  | {wanted:.4f} |"
     assert line in (place / "docs" / "results.md").read_text()
 
     shutil.rmtree(path.parent)  # a row that is missing takes what it is a part of along
@@ -143,7 +143,7 @@ def test_rows_together_are_their_mean_prediction(place: Path) -> None:
 
 def test_rows_together_leave_a_submission(place: Path) -> None:
     keep_all()
-    names = [row["kept"] for row in ROWS if row["table"] == "fat10"][:2]
+    names = [row["kept"] for row in ROWS if row["table"] == "fat10" and "judged" in row][:2]
     table, sent = results_tables.RESULTS / "tables.toml", results_tables.RESULTS / "sent.csv"
     table.write_text(
         table.read_text()
