@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise cli.UserError("--join goes with --keep.")
     if arguments.keep and arguments.check:
         raise cli.UserError("--check writes nothing, --keep does: give one of them.")
-    from fatk import kept, results_tables, scoring
+    from fatk import kept, results_tables
 
     place = Path()
     if arguments.keep:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             folders.write_text(place / page, results_tables.filled(text, blocks))
     for sent in results.submissions:
         if not sent.is_there:
-            scoring.write_predictions(sent.path, sent.names, sent.classes, sent.chances)
+            sent.write()
     from fatk import results_pictures
 
     drawn = results_pictures.draw(results)

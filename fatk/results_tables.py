@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fatk import ablation_table, kept, results_figures
 from fatk.cli import UserError
 from fatk.config import ConfigError, read_toml
-from fatk.folds import read_scores
 from fatk.results_figures import Figures, Measure
+from fatk.results_submissions import Submission, mean_of
 from fatk.scoring import Scores
 
 RESULTS = Path("benchmarks") / "results"
@@ -46,25 +44,7 @@ class Together:
     command: str
     scores: Scores
     judged: str = JUDGED
-    submission: "Submission | None" = None
-
-
-@dataclass(frozen=True, eq=False)
-class Submission:
-    """What rows together say of the test clips."""
-
-    path: Path
-    names: tuple[str, ...]
-    classes: tuple[str, ...]
-    chances: np.ndarray  # (clips, classes) probabilities, the mean over rows
-
-    @property
-    def is_there(self) -> bool:
-        """Whether the file says the same, but for rounding."""
-        if not self.path.is_file():
-            return False
-        names, chances = read_scores(self.path)
-        return names == self.names and np.allclose(chances, self.chances, rtol=0, atol=1e-6)
+    submission: Submission | None = None
 
 
 class Results:
@@ -88,26 +68,19 @@ class Results:
         ]
 
     def _together(self, row: dict[str, Any]) -> Together:
-        own = [entry.figures for name in row["kept"] for entry in self.entries if entry.name == name]
-        figures = [found for found in own if found is not None]
+        own = [entry for name in row["kept"] for entry in self.entries if entry.name == name]
+        figures = [entry.figures for entry in own if entry.figures is not None]
         if len(figures) != len(row["kept"]):
             raise UserError(
                 f"tables.toml: {row['what']!r} must name rows with figures. Received: {row['kept']}."
             )
         try:
-            scores = results_figures.joined(figures)
+            scores, sent = results_figures.joined(figures), None
+            if "submission" in row:
+                sent = mean_of([entry.kept for entry in own], self.place / RESULTS / row["submission"])
         except ValueError as error:
             raise UserError(f"tables.toml: {row['what']!r}: {error}") from None
-        sent = self._submission(row) if "submission" in row else None
         return Together(row["table"], row["what"], row["command"], scores, row.get("judged", JUDGED), sent)
-
-    def _submission(self, row: dict[str, Any]) -> Submission:
-        own = [entry.kept for name in row["kept"] for entry in self.entries if entry.name == name]
-        tests = [found.submission for found in own if found.submission is not None]
-        if len(tests) < len(own) or len({names for names, _ in tests}) > 1:
-            raise UserError(f"tables.toml: {row['what']!r}: its rows have not the same test clips.")
-        chances = np.mean([chances for _, chances in tests], axis=0)
-        return Submission(self.place / RESULTS / row["submission"], tests[0][0], own[0].classes, chances)
 
     def _entry(self, row: dict[str, Any]) -> Entry:
         folder = self.place / RESULTS / row["kept"]

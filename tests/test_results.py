@@ -169,7 +169,7 @@ submission = "sent.csv"
     scoring.write_predictions(sent, clips, CLASSES, one)  # of one row alone
     with pytest.raises(cli.UserError, match=re.escape(str(sent))):
         results.main(["--check"])
-    complaint = "'both, sent': its rows have not the same test clips"
+    complaint = "'both, sent': its rows have not the same test clips and classes"
     scoring.write_predictions(second, [*clips[:-1], "other.wav"], CLASSES, another)
     with pytest.raises(cli.UserError, match=complaint):
         results.main([])
