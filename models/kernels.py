@@ -1,10 +1,11 @@
 """Convolution and max-pooling for JAX on a CPU, where XLA's own are slow: same results, same gradients.
 
-The one file here that imports JAX. What XLA does slowly, and what is done instead:
+Beside `models.winograd` the one file here that imports JAX. What XLA does slowly, and what is done instead:
 
 - the kernel's gradient: what the window sees from all places of a few images, which stays in the cache, and a
   matrix product for each row of the window;
 - a convolution in bfloat16, or strided and of many channels: the same;
+- both in float32, of many channels, with three taps along an axis: half of the multiplications (`models.winograd`);
 - its input's gradient, for which XLA convolves zeros: a plain convolution for each residue of the stride;
 - a convolution of one pixel: a matrix product, and so are its gradients;
 - the bias' gradient in bfloat16: summed over the batch first, for XLA sums all at once window by window;
@@ -19,6 +20,8 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from models import winograd
 
 Pair = tuple[int, int]
 
@@ -132,6 +135,9 @@ def _convolve(image, kernel, strides: Pair, padding: tuple[Pair, Pair]):
     """-> convolved, by XLA or by matrix products, whichever is faster."""
     if kernel.shape[:2] == strides == (1, 1) and padding == ((0, 0), (0, 0)):
         return jnp.matmul(image, kernel[0, 0], preferred_element_type=jnp.float32).astype(image.dtype)
+    along = winograd.axis(image, kernel.shape, strides)
+    if along:
+        return winograd.convolve(jnp.pad(image, ((0, 0), *padding, (0, 0))), kernel, strides, along)
     plain = strides == (1, 1) or image.shape[3] <= _FEW_CHANNELS
     if plain and image.dtype != jnp.bfloat16:
         return lax.conv_general_dilated(image, kernel, strides, padding, dimension_numbers=_LAYOUT)
@@ -159,6 +165,9 @@ def _conv_backward(strides: Pair, kept, slope):
 
 def _kernel_slope(image, kernel, slope, strides: Pair):
     """-> the gradient by the kernel."""
+    along = winograd.axis(image, kernel.shape, strides)
+    if along:
+        return winograd.kernel_slope(image, kernel.shape, slope, strides, along)
     size, filters = kernel.shape[:2], kernel.shape[3]
     portions, images = _portions(image, size, strides)
     given = slope.reshape(portions, -1, filters)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from models import convolution, densenet, kernels, networks, specgram
+from models import convolution, densenet, kernels, networks, specgram, winograd
 
 KERNELS = [(1, 1), (3, 3), (2, 5)]
 SIZES = [(11, 14), (10, 9)]  # odd and even, so that strides leave rows and columns over
@@ -94,6 +94,51 @@ def test_a_batch_is_dealt_out_in_portions_or_image_by_image(
         with_slopes(lambda x, k: xla_conv(x, k, (1, 1)), image[:1], kernel),
         1e-5,
     )
+
+
+# Four results and more, of multiples of four and others; in the last both axes would do.
+@pytest.mark.parametrize(
+    ("window", "strides", "size", "along"),
+    [
+        ((5, 3), (1, 1), (11, 14), 2),
+        ((3, 5), (1, 2), (10, 9), 1),
+        ((3, 3), (2, 1), (9, 11), 2),
+        ((3, 2), (1, 3), (6, 7), 1),
+        ((3, 3), (1, 1), (9, 6), 1),
+    ],
+)
+@pytest.mark.parametrize("batch", [6, 1])
+def test_of_many_channels_with_half_of_the_multiplications_all_is_xlas(
+    batch: int, window: tuple[int, int], strides: tuple[int, int], size: tuple[int, int], along: int
+) -> None:
+    image = jnp.asarray(np.random.default_rng(0).standard_normal((batch, *size, 64)), jnp.float32)
+    kernel = numbers(*window, 64, 128)
+    assert winograd.axis(image, kernel.shape, strides) == along
+    ours = with_slopes(lambda x, k: kernels.conv(x, k, strides), image, kernel)
+    theirs = with_slopes(lambda x, k: xla_conv(x, k, strides), image, kernel)
+    scale = jnp.abs(theirs[2]).max()  # a sum over all places
+    alike([*ours[:2], ours[2] / scale], [*theirs[:2], theirs[2] / scale], 1e-5)
+
+
+def test_a_batch_is_dealt_out_for_half_of_the_multiplications(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, kernel = numbers(6, 14, 9, 64), numbers(3, 2, 64, 128)
+    each = 3 * 8 * 2 * 64 * 4  # bytes laid beside each other for an image: lines, columns, taps, channels
+    wanted = with_slopes(lambda x, k: xla_conv(x, k, (1, 1)), image, kernel)
+    for most, parts in ((100 * each, (2, 3)), (2 * each, (3, 2)), (each - 1, (6, 1))):
+        monkeypatch.setattr(winograd, "_BESIDE", most)
+        assert winograd._parts(image, 1, 8 * 2).shape[:2] == parts
+        alike(with_slopes(lambda x, k: kernels.conv(x, k, (1, 1)), image, kernel), wanted, 1e-5)
+
+
+def test_where_half_of_the_multiplications_would_not_pay_they_are_left_alone() -> None:
+    image = numbers(2, 9, 9, 64)
+    assert winograd.axis(image, (3, 3, 64, 128), (1, 1)) == 1
+    assert winograd.axis(image.astype(jnp.bfloat16), (3, 3, 64, 128), (1, 1)) == 0
+    assert winograd.axis(image[..., :63], (3, 3, 63, 128), (1, 1)) == 0
+    assert winograd.axis(image, (3, 3, 64, 127), (1, 1)) == 0
+    assert winograd.axis(image, (3, 3, 64, 128), (2, 2)) == 0
+    assert winograd.axis(image, (2, 5, 64, 128), (1, 1)) == 0
+    assert winograd.axis(image[:, :5], (3, 5, 64, 128), (1, 1)) == 0
 
 
 @pytest.mark.parametrize(

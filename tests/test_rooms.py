@@ -16,11 +16,12 @@ FRAMEWORKS = ("tensorflow", "keras", "keras_hub", "jax", "torch")
 # What a room may import beside the standard library and itself.
 ALLOWED = {"pipelines": {"numpy", "tensorflow"}, "models": {"keras", "keras_hub", "numpy"}}
 
-# The one file where compressed shards are decoded, and the one of kernels for JAX; each library is imported
+# The one file where compressed shards are decoded, and the two of kernels for JAX; each library is imported
 # where it is used, if at all.
 EXCEPTIONS = {
     "pipelines/decode.py": {"tensorflow_io", "soundfile", "soxr"},
     "models/kernels.py": {"jax"},
+    "models/winograd.py": {"jax"},
 }
 
 # Numbers and maths: NumPy, the standard library, and files of the room that keep to the same.
