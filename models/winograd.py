@@ -91,7 +91,7 @@ def convolve(image, kernel, strides: Pair, along: int):
 
 
 def kernel_slope(image, shape: Sequence[int], slope, strides: Pair, along: int):
-    """-> (rows, columns, channels, filters), the gradient by a kernel of a shape; `slope` is that by the results."""
+    """-> (rows, columns, channels, filters), the gradient by a kernel of a shape; `slope`: that by the results."""
     across = 3 - along
     length, width = slope.shape[along], slope.shape[across]
     size, stride = shape[across - 1], strides[across - 1]
