@@ -5,7 +5,8 @@ Beside `models.winograd` the one file here that imports JAX. What XLA does slowl
 - the kernel's gradient: what the window sees from all places of a few images, which stays in the cache, and a
   matrix product for each row of the window;
 - a convolution in bfloat16, or strided and of many channels: the same;
-- both in float32, of many channels, with three taps along an axis: half of the multiplications (`models.winograd`);
+- all of it in float32, of many channels, with three taps along an axis: half of the multiplications, in
+  `models.winograd`;
 - its input's gradient, for which XLA convolves zeros: a plain convolution for each residue of the stride;
 - a convolution of one pixel: a matrix product, and so are its gradients;
 - the bias' gradient in bfloat16: summed over the batch first, for XLA sums all at once window by window;
@@ -160,14 +161,14 @@ def _conv_forward(image, kernel, strides: Pair):
 
 def _conv_backward(strides: Pair, kept, slope):
     image, kernel = kept
+    along = winograd.axis(image, kernel.shape, strides)
+    if along:
+        return winograd.slopes(image, kernel, slope, strides, along)
     return _image_slope(image, kernel, slope, strides), _kernel_slope(image, kernel, slope, strides)
 
 
 def _kernel_slope(image, kernel, slope, strides: Pair):
     """-> the gradient by the kernel."""
-    along = winograd.axis(image, kernel.shape, strides)
-    if along:
-        return winograd.kernel_slope(image, kernel.shape, slope, strides, along)
     size, filters = kernel.shape[:2], kernel.shape[3]
     portions, images = _portions(image, size, strides)
     given = slope.reshape(portions, -1, filters)

@@ -74,8 +74,7 @@ def convolve(image, kernel, strides: Pair, along: int):
     rows, columns = _results(image.shape, kernel.shape, strides)
     length, width = (rows, columns)[along - 1], (rows, columns)[across - 1]
     size, stride = kernel.shape[across - 1], strides[across - 1]
-    taps = [lax.index_in_dim(kernel, tap, along - 1, keepdims=False) for tap in range(TAPS)]
-    matrices = [matrix.reshape(-1, filters) for matrix in _mixed(_KERNEL, taps)]
+    matrices = _matrices(kernel, along)
 
     def convolved(part):
         products = []
@@ -90,29 +89,42 @@ def convolve(image, kernel, strides: Pair, along: int):
     return lax.map(convolved, parts).reshape(image.shape[0], rows, columns, filters)
 
 
-def kernel_slope(image, shape: Sequence[int], slope, strides: Pair, along: int):
-    """-> (rows, columns, channels, filters), the gradient by a kernel of a shape; `slope`: that by the results."""
+def slopes(image, kernel, slope, strides: Pair, along: int):
+    """-> the gradients by the image and by the kernel; `slope` is that by the results."""
     across = 3 - along
+    filters = kernel.shape[3]
     length, width = slope.shape[along], slope.shape[across]
-    size, stride = shape[across - 1], strides[across - 1]
+    size, stride = kernel.shape[across - 1], strides[across - 1]
+    matrices = [matrix.T for matrix in _matrices(kernel, along)]
     short = [(0, 0)] * 4
     short[along] = (0, -length % _TILE)
-    sources = tuple(zip(*_RESULT, strict=True))
 
     def add(totals, part):
-        planes = _planes(part[0], along, length)
-        given = lax.optimization_barrier(_mixed(sources, _every(jnp.pad(part[1], short), along)))
-        sums = []
-        for total, plane, one in zip(totals, planes, given, strict=True):
+        given = _every(jnp.pad(part[1], short), along)
+        given = lax.optimization_barrier(_mixed(_turned(_RESULT), given))
+        sums, planes = [], []
+        for total, plane, one, matrix in zip(
+            totals, _planes(part[0], along, length), given, matrices, strict=True
+        ):
+            flat = one.reshape(-1, filters)
             seen = _beside(plane, across, size, stride, width)
-            sums.append(total + one.reshape(-1, shape[3]).T @ seen.reshape(-1, seen.shape[3]))
-        return sums, None
+            sums.append(total + flat.T @ seen.reshape(-1, seen.shape[3]))
+            taps = jnp.split((flat @ matrix).reshape(*one.shape[:3], -1), size, 3)
+            planes.append(_set_out(taps, across, stride, image.shape[across]))
+        mixed = _mixed(_turned(_IMAGE), lax.optimization_barrier(planes))
+        return sums, _set_out(mixed, along, _TILE, image.shape[along])
 
     parts = _parts(image, along, width * size)
-    start = [jnp.zeros((shape[3], size * shape[2]), jnp.float32)] * len(_IMAGE)
-    totals = lax.scan(add, start, (parts, slope.reshape(*parts.shape[:2], *slope.shape[1:])))[0]
-    totals = [total.T.reshape(size, *shape[2:]) for total in totals]
-    return jnp.stack(_mixed(tuple(zip(*_KERNEL, strict=True)), totals), along - 1)
+    start = [jnp.zeros(matrix.shape, jnp.float32) for matrix in matrices]
+    totals, made = lax.scan(add, start, (parts, slope.reshape(*parts.shape[:2], *slope.shape[1:])))
+    totals = [total.T.reshape(size, *kernel.shape[2:]) for total in totals]
+    return made.reshape(image.shape), jnp.stack(_mixed(_turned(_KERNEL), totals), along - 1)
+
+
+def _matrices(kernel, along: int):
+    """-> for each of the six products (what the window sees across the axis x channels, filters)."""
+    taps = [lax.index_in_dim(kernel, tap, along - 1, keepdims=False) for tap in range(TAPS)]
+    return [matrix.reshape(-1, kernel.shape[3]) for matrix in _mixed(_KERNEL, taps)]
 
 
 def _results(image: Sequence[int], kernel: Sequence[int], strides: Pair) -> Pair:
@@ -159,6 +171,29 @@ def _beside(image, across: int, size: int, stride: int, width: int):
         lax.slice_in_dim(image, tap, tap + (width - 1) * stride + 1, stride, across) for tap in range(size)
     ]
     return jnp.concatenate(taps, 3)
+
+
+def _set_out(arrays, axis: int, stride: int, length: int):
+    """-> their sum, line m of array n on line n + stride * m, of `length` lines: back from what windows see."""
+    lines = -(-length // stride)
+    shape = list(arrays[0].shape)
+    shape[axis] = lines
+    residues = []
+    for residue in range(stride):
+        total = jnp.zeros(shape, arrays[0].dtype)
+        for number, array in enumerate(arrays[residue::stride]):
+            edges = [(0, 0, 0)] * 4
+            edges[axis] = (number, lines - number - array.shape[axis], 0)
+            total += lax.pad(array, jnp.zeros((), array.dtype), edges)
+        residues.append(total)
+    image = jnp.stack(residues, axis + 1)
+    image = image.reshape(*image.shape[:axis], -1, *image.shape[axis + 2 :])
+    return lax.slice_in_dim(image, 0, length, axis=axis)
+
+
+def _turned(weights: Weights) -> Weights:
+    """-> rows for columns."""
+    return tuple(zip(*weights, strict=True))
 
 
 def _mixed(weights: Weights, arrays):
