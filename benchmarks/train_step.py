@@ -140,7 +140,7 @@ def work(name, precision, batch, size, steps):
 
     runtime.keep_memory()
     if os.environ["KERAS_BACKEND"] == "jax":
-        runtime.keep_compiled()
+        runtime.set_up_jax()
     else:
         runtime.quiet_tensorflow()
     step_by_step, count = by_keras(name, precision, int(batch), int(size), int(steps))

@@ -78,17 +78,19 @@ def _hushed() -> Iterator[None]:
 
 
 # glibc's malloc.h and mman.h
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX, _MADV_HUGEPAGE = -1, -2, -4, -8, 14
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _MADV_HUGEPAGE = -1, -2, -4, 14
 _HEAP = 1 << 30  # bytes set aside at a time; what is not used is not taken
+_memory = {"kept": False}
 
 
 def keep_memory() -> bool:
     """Keep what is freed for what is asked for next, where JAX computes on a CPU -> whether glibc was told to.
 
     JAX asks for all memory of a training step anew, and glibc gives pieces of that size back to the system each
-    time: a step of SpecgramNet then waits for a hundred thousand empty pages. Kept memory may be of huge pages,
-    too. TensorFlow trains slower with it. All threads share one heap, which was tried with two cores; beside a GPU
-    it was not. Must come before threads are started: each stays with the heap that it found.
+    time: a step of SpecgramNet then waits for a hundred thousand empty pages and more. Kept memory may be of huge
+    pages, too. Only the main thread's heap grows to such sizes, so that thread computes what it asks JAX for
+    (`set_up_jax`); small pieces the others have from heaps of their own, which a compilation has not left in
+    fragments. TensorFlow trains slower with it; beside a GPU it was not tried.
     """
     on_cpu = os.environ.get("KERAS_BACKEND") == "jax" and importlib.util.find_spec("jax_plugins") is None
     if not on_cpu or sys.platform != "linux":
@@ -96,10 +98,10 @@ def keep_memory() -> bool:
     glibc = ctypes.CDLL(None)
     if not hasattr(glibc, "mallopt"):  # another C library
         return False
-    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_ARENA_MAX, 1), (_TOP_PAD, _HEAP))
-    told = all([glibc.mallopt(*setting) for setting in settings])
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, _HEAP))
+    _memory["kept"] = all([glibc.mallopt(*setting) for setting in settings])
     _take_huge_pages(glibc)
-    return told
+    return _memory["kept"]
 
 
 def _take_huge_pages(glibc: ctypes.CDLL) -> None:
@@ -120,13 +122,18 @@ def start(config: Config) -> None:
 
     keras.utils.set_random_seed(config.seed)
     if keras.backend.backend() == "jax":
-        keep_compiled()
+        set_up_jax()
 
 
-def keep_compiled() -> None:
-    """Let JAX keep what it compiles, for the processes that come after."""
+def set_up_jax() -> None:
+    """Let JAX keep what it compiles, for processes that come after, and compute where memory is kept, if it is.
+
+    Must come before JAX computes.
+    """
     import jax
 
+    if _memory["kept"]:
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
     # What 0.5.3 reads back from its cache answers NaN on the CPU; 0.10 is what kept runs were tried with.
     jax.config.update("jax_enable_compilation_cache", jax.__version_info__ >= (0, 10))
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "fatk" / "jax"))

@@ -5,6 +5,9 @@ Beside `models.winograd` the one file here that imports JAX. What XLA does slowl
 - the kernel's gradient: what the window sees from all places of a few images, which stays in the cache, and a
   matrix product for each row of the window;
 - a convolution in bfloat16, or strided and of many channels: the same;
+- a convolution with few filters for its channels, as DenseNet's: the products of all taps, then sums of neighbours;
+  and the kernel's gradient there by what results saw of the image, not the other way around;
+- a convolution of few channels in bfloat16: in float32, which XLA does faster;
 - all of it in float32, of many channels, with three taps along an axis: half of the multiplications, in
   `models.winograd`;
 - its input's gradient, for which XLA convolves zeros: a plain convolution for each residue of the stride;
@@ -17,6 +20,8 @@ Images are (batch, rows, columns, channels), kernels (rows, columns, channels, f
 """
 
 import functools
+import math
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +34,8 @@ Pair = tuple[int, int]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _FEW_CHANNELS = 16  # of so many, a row of the window is too narrow for a matrix product
 _BESIDE = 6 << 20  # bytes of neighbours laid beside each other at a time
+_PRODUCTS = 16 << 20  # bytes of products of all taps at a time
+_LARGE = 16  # rows and columns from which sums of neighbours are faster than XLA's convolution in float32
 _NOWHERE = 255  # a place in no window; so a window has fewer pixels
 
 
@@ -139,9 +146,16 @@ def _convolve(image, kernel, strides: Pair, padding: tuple[Pair, Pair]):
     along = winograd.axis(image, kernel.shape, strides)
     if along:
         return winograd.convolve(jnp.pad(image, ((0, 0), *padding, (0, 0))), kernel, strides, along)
-    plain = strides == (1, 1) or image.shape[3] <= _FEW_CHANNELS
-    if plain and image.dtype != jnp.bfloat16:
-        return lax.conv_general_dilated(image, kernel, strides, padding, dimension_numbers=_LAYOUT)
+    few = image.shape[3] <= _FEW_CHANNELS
+    large = image.dtype == jnp.bfloat16 or min(image.shape[1:3]) >= _LARGE
+    if large and _few_filters(kernel.shape, strides):
+        return _summed(jnp.pad(image, ((0, 0), *padding, (0, 0))), kernel)
+    if few or (strides == (1, 1) and image.dtype != jnp.bfloat16):
+        # XLA is faster at few channels in float32, then rounded, than matrix products are in bfloat16.
+        kind = image.dtype
+        image, kernel = (array.astype(jnp.promote_types(kind, jnp.float32)) for array in (image, kernel))
+        made = lax.conv_general_dilated(image, kernel, strides, padding, dimension_numbers=_LAYOUT)
+        return made.astype(kind)
     image = jnp.pad(image, ((0, 0), *padding, (0, 0)))
     size, matrices = kernel.shape[:2], _matrices(kernel)
     portions, images = _portions(image, size, strides)
@@ -153,6 +167,35 @@ def _convolve(image, kernel, strides: Pair, padding: tuple[Pair, Pair]):
 
     made = lax.map(convolved, image.reshape(portions, images, *image.shape[1:]))
     return made.reshape(image.shape[0], *_windows(image.shape, size, strides), kernel.shape[3])
+
+
+def _few_filters(shape, strides: Pair):
+    """Whether products of all taps of a kernel are fewer numbers than what a row of the window sees."""
+    return shape[:2] != (1, 1) == strides and shape[0] * shape[3] <= shape[2]
+
+
+def _summed(image, kernel):
+    """-> convolved, without stride: the products of all taps with each pixel, then sums of neighbours."""
+    rows, columns = _windows(image.shape, kernel.shape[:2], (1, 1))
+    height, width, channels, filters = kernel.shape
+    matrix = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
+    most = max(1, _PRODUCTS // (4 * math.prod(image.shape[1:3]) * matrix.shape[1]))
+    images = max(n for n in range(1, most + 1) if image.shape[0] % n == 0)
+
+    def convolved(part):
+        products = jnp.matmul(part.reshape(-1, channels), matrix, preferred_element_type=jnp.float32)
+        products = lax.optimization_barrier(products.reshape(*part.shape[:3], -1))
+        starts = [(row, column) for row in range(height) for column in range(width)]
+        taps = [
+            products[:, row : row + rows, column : column + columns, tap * filters : (tap + 1) * filters]
+            for tap, (row, column) in enumerate(starts)
+        ]
+        return functools.reduce(operator.add, taps).astype(image.dtype)
+
+    if images == image.shape[0]:
+        return convolved(image)
+    made = lax.map(convolved, image.reshape(-1, images, *image.shape[1:]))
+    return made.reshape(image.shape[0], rows, columns, filters)
 
 
 def _conv_forward(image, kernel, strides: Pair):
@@ -169,6 +212,10 @@ def _conv_backward(strides: Pair, kept, slope):
 
 def _kernel_slope(image, kernel, slope, strides: Pair):
     """-> the gradient by the kernel."""
+    if _few_filters(kernel.shape, strides) and min(slope.shape[1:3]) >= _LARGE:
+        edges = [(length - 1, length - 1) for length in kernel.shape[:2]]
+        seen_by = jnp.pad(slope, ((0, 0), *edges, (0, 0)))
+        return _kernel_slope(seen_by, kernel.swapaxes(2, 3), image, strides)[::-1, ::-1].swapaxes(2, 3)
     size, filters = kernel.shape[:2], kernel.shape[3]
     portions, images = _portions(image, size, strides)
     given = slope.reshape(portions, -1, filters)

@@ -75,6 +75,32 @@ def test_convolution_and_its_gradients_are_xlas(
         )
 
 
+# At 18 rows the gradient by the kernel, too, goes by what results saw; at 11 XLA convolves float32.
+@pytest.mark.parametrize(("size", "padded"), [((18, 20), False), ((18, 20), True), ((11, 14), False)])
+def test_with_few_filters_for_its_channels_it_is_xlas(
+    size: tuple[int, int], padded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, kernel = numbers(6, *size, 36), numbers(3, 5, 36, 8)
+    assert kernels._few_filters(kernel.shape, (1, 1))
+    edges = ((0, 0), (1, 1), (2, 2), (0, 0)) if padded else ((0, 0),) * 4
+    wanted = with_slopes(lambda x, k: xla_conv(jnp.pad(x, edges), k, (1, 1)), image, kernel)
+    for most in (
+        kernels._PRODUCTS,
+        4 * size[0] * size[1] * 15 * 8 * 2,
+        1,
+    ):  # all at once, two and one at a time
+        monkeypatch.setattr(kernels, "_PRODUCTS", most)
+        ours = with_slopes(lambda x, k: kernels.conv(jnp.pad(x, edges), k, (1, 1)), image, kernel)
+        alike(ours, wanted, 1e-5)
+
+
+def test_filters_are_few_by_the_channels_and_the_window() -> None:
+    assert kernels._few_filters((3, 3, 96, 32), (1, 1))
+    assert not kernels._few_filters((3, 3, 95, 32), (1, 1))
+    assert not kernels._few_filters((3, 3, 96, 32), (1, 2))
+    assert not kernels._few_filters((1, 1, 32, 32), (1, 1))  # a product of matrices as it is
+
+
 @pytest.mark.parametrize("channels", [3, 20])
 def test_a_batch_is_dealt_out_in_portions_or_image_by_image(
     channels: int, monkeypatch: pytest.MonkeyPatch
@@ -182,6 +208,26 @@ def test_bfloat16_is_float32_but_for_rounding(window: tuple[int, int], strides: 
     for one, other in zip(ours, exact, strict=True):
         gone = jnp.linalg.norm((one.astype(jnp.float32) - other).ravel())
         assert gone < 0.05 * jnp.linalg.norm(other.ravel())
+
+
+# Few filters, many, few channels.
+@pytest.mark.parametrize(("channels", "filters"), [(20, 4), (20, 24), (3, 4)])
+@pytest.mark.parametrize("strides", [(2, 2), (1, 1)])
+def test_a_convolution_in_bfloat16_is_rounded_once(
+    strides: tuple[int, int], channels: int, filters: int
+) -> None:
+    image = numbers(4, 18, 20, channels).astype(jnp.bfloat16)
+    kernel = numbers(3, 3, channels, filters).astype(jnp.bfloat16)
+
+    def conv(x, k):
+        return kernels.conv(x, k, strides)
+
+    ours = with_slopes(conv, image, kernel)
+    assert {array.dtype for array in ours} == {jnp.dtype(jnp.bfloat16)}
+    exact = with_slopes(conv, image.astype(jnp.float32), kernel.astype(jnp.float32))
+    for one, other in zip(ours, exact, strict=True):
+        gone = jnp.linalg.norm((one.astype(jnp.float32) - other).ravel())
+        assert gone < 0.005 * jnp.linalg.norm(other.ravel())
 
 
 @pytest.mark.parametrize("kind", [jnp.float32, jnp.bfloat16])
