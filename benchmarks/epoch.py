@@ -23,7 +23,9 @@ os.environ["KERAS_BACKEND"] = "jax"
 
 from fatk import runtime
 
+runtime.keep_memory()  # as a run does
 runtime.quiet_tensorflow()  # before anything else imports TensorFlow
+runtime.set_up_jax()
 
 import jax
 import keras
