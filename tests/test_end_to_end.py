@@ -515,12 +515,11 @@ def test_load_and_predict_from_python(done: Finished) -> None:
 def test_another_rate_is_resampled(done: Finished, tmp_path: Path) -> None:
     sound = np.sin(2 * np.pi * 500 * np.arange(2 * 44100) / 44100) * 0.3
     soundfile.write(tmp_path / "x.wav", sound, 44100)
-    soundfile.write(tmp_path / "y.wav", sound[::2], RATE)
     tagger = fatk.load(done.run.folder)
-    assert len(tagger.read(tmp_path / "x.wav")) == 2 * RATE
-    np.testing.assert_allclose(
-        tagger.predict(tmp_path / "x.wav"), tagger.predict(tmp_path / "y.wav"), atol=0.02
-    )
+    heard = tagger.read(tmp_path / "x.wav")
+    assert len(heard) == 2 * RATE
+    np.testing.assert_allclose(heard[100:-100], sound[::2][100:-100], atol=1e-3)
+    np.testing.assert_allclose(tagger.predict(tmp_path / "x.wav"), tagger.predict(heard), atol=1e-6)
 
 
 def test_predicting_a_table(done: Finished, here: Path) -> None:
