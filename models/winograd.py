@@ -21,7 +21,7 @@ Weights = Sequence[Sequence[float]]
 TAPS = 3
 _TILE = 4  # results that are made together
 _CHANNELS = 64  # of fewer, sums and differences cost more than multiplications
-_FILTERS = 128  # the same; DenseNet's 32 took twice as long, many small loops of them
+_FILTERS = 128  # the same, of what is convolved and of the gradient by the image
 _BESIDE = 3 << 20  # bytes laid beside each other at a time, which stay in the cache
 
 # The six: polynomials' values at 0, +-A, +-B and their highest coefficients. With these points results are twice as
