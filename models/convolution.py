@@ -1,4 +1,4 @@
-"""Convolution and max-pooling as Keras has them, through `models.kernels` where that is faster.
+"""Convolution and max-pooling as Keras has them, by `models.kernels` and `models.pooling` where those are faster.
 
 Names, weights and results are those of the layers that they stand for; only what computes them differs, with
 the machine: a network saved from one is loaded on any other, on any of Keras' backends.
@@ -68,4 +68,6 @@ class MaxPooling2D(layers.MaxPooling2D):
         kernels = _kernels()
         if kernels is None or not plain or self.data_format != "channels_last":
             return super().call(inputs)
-        return kernels.max_pool(ops.convert_to_tensor(inputs), self.pool_size, self.strides)
+        from models import pooling  # imports JAX
+
+        return pooling.max_pool(ops.convert_to_tensor(inputs), self.pool_size, self.strides)

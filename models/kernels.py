@@ -1,6 +1,7 @@
-"""Convolution and max-pooling for JAX on a CPU, where XLA's own are slow: same results, same gradients.
+"""Convolution for JAX on a CPU, where XLA's own is slow: same results, same gradients.
 
-Beside `models.winograd` the one file here that imports JAX. What XLA does slowly, and what is done instead:
+With `models.winograd`, `models.pooling` and `models.places` all here that imports JAX. What XLA does slowly,
+and what is done instead:
 
 - the kernel's gradient: what the window sees from all places of a few images, which stays in the cache, and a
   matrix product for each row of the window;
@@ -12,9 +13,7 @@ Beside `models.winograd` the one file here that imports JAX. What XLA does slowl
   `models.winograd`;
 - its input's gradient, for which XLA convolves zeros: a plain convolution for each residue of the stride;
 - a convolution of one pixel: a matrix product, and so are its gradients;
-- the bias' gradient in bfloat16: summed over the batch first, for XLA sums all at once window by window;
-- max-pooling's gradient, a scatter: the place of each maximum is kept in a byte, and each pixel gathers from
-  the windows that saw it.
+- the bias' gradient in bfloat16: summed over the batch first, for XLA sums all at once window by window.
 
 Images are (batch, rows, columns, channels), kernels (rows, columns, channels, filters).
 """
@@ -27,35 +26,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from models import winograd
-
-Pair = tuple[int, int]
+from models import places, winograd
+from models.places import Pair
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _FEW_CHANNELS = 16  # of so many, a row of the window is too narrow for a matrix product
 _BESIDE = 6 << 20  # bytes of neighbours laid beside each other at a time
 _PRODUCTS = 16 << 20  # bytes of products of all taps at a time
 _LARGE = 16  # rows and columns from which sums of neighbours are faster than XLA's convolution in float32
-_NOWHERE = 255  # a place in no window; so a window has fewer pixels
 
 
 def wanted() -> bool:
     """Whether JAX runs on one CPU device; with more, portions of a batch would cross from one to another."""
     return jax.default_backend() == "cpu" and jax.device_count() == 1
-
-
-def _windows(shape, size: Pair, strides: Pair) -> Pair:
-    """Rows and columns that windows of a size give."""
-    rows, columns = ((n - k) // s + 1 for n, k, s in zip(shape[1:3], size, strides, strict=True))
-    return rows, columns
-
-
-def _window(image, start: Pair, shape: Pair, strides: Pair, axis: int = 1):
-    """-> every stride-th row and column from `start`, `shape` of them; `axis` is that of the rows."""
-    stop = [a + (n - 1) * s + 1 for a, n, s in zip(start, shape, strides, strict=True)]
-    for number in range(2):
-        image = lax.slice_in_dim(image, start[number], stop[number], strides[number], axis + number)
-    return image
 
 
 def _movable(image):
@@ -76,19 +59,21 @@ def _seen(image, size: Pair, strides: Pair):
     """
     if image.shape[3] <= _FEW_CHANNELS:
         return [lax.optimization_barrier(_lying(image, size, strides)).T]
-    rows, columns = _windows(image.shape, size, strides)
+    rows, columns = places.windows(image.shape, size, strides)
     bits = _movable(image)
-    taps = [_window(bits, (0, j), (image.shape[1], columns), (1, strides[1])) for j in range(size[1])]
+    taps = [places.window(bits, (0, j), (image.shape[1], columns), (1, strides[1])) for j in range(size[1])]
     beside = jnp.concatenate(taps, axis=3)
-    lines = [_window(beside, (i, 0), (rows, columns), (strides[0], 1)) for i in range(size[0])]
+    lines = [places.window(beside, (i, 0), (rows, columns), (strides[0], 1)) for i in range(size[0])]
     return [_moved(line.reshape(-1, line.shape[3]), image.dtype) for line in lines]
 
 
 def _lying(image, size: Pair, strides: Pair):
     """-> (window x channels, places): what it sees of few channels. Rows of the image stay pieces of memory."""
     planes = lax.optimization_barrier(_movable(image)).transpose(3, 0, 1, 2)
-    shape = _windows(image.shape, size, strides)
-    taps = [_window(planes, (i, j), shape, strides, axis=2) for i in range(size[0]) for j in range(size[1])]
+    shape = places.windows(image.shape, size, strides)
+    taps = [
+        places.window(planes, (i, j), shape, strides, axis=2) for i in range(size[0]) for j in range(size[1])
+    ]
     return _moved(jnp.concatenate(taps).reshape(len(taps) * image.shape[3], -1), image.dtype)
 
 
@@ -103,7 +88,7 @@ def _portions(image, size: Pair, strides: Pair) -> Pair:
 
     Two portions or more where there are two images: what is in no loop XLA fuses, which makes it slower.
     """
-    rows, columns = _windows(image.shape, size, strides)
+    rows, columns = places.windows(image.shape, size, strides)
     copies = size[0] * rows if image.shape[3] <= _FEW_CHANNELS else image.shape[1]
     most = _BESIDE // (copies * columns * size[1] * image.shape[3] * image.dtype.itemsize)
     most = min(most, image.shape[0] // 2)
@@ -120,13 +105,6 @@ def _product(first, second, portions: int):
     if portions == 1:
         first, second = first.astype(jnp.float32), second.astype(jnp.float32)
     return jnp.matmul(first, second, preferred_element_type=jnp.float32)
-
-
-def _interleaved(residues, shape):
-    """Residues of the rows, and of the columns in each: images of every stride-th pixel -> of all, `shape`."""
-    image = jnp.stack([jnp.stack(row, axis=3) for row in residues], axis=2)
-    image = image.reshape(shape[0], image.shape[1] * image.shape[2], -1, shape[3])
-    return image[:, : shape[1], : shape[2]]
 
 
 def conv(image, kernel, strides: Pair):
@@ -166,7 +144,7 @@ def _convolve(image, kernel, strides: Pair, padding: tuple[Pair, Pair]):
         return made.astype(image.dtype)
 
     made = lax.map(convolved, image.reshape(portions, images, *image.shape[1:]))
-    return made.reshape(image.shape[0], *_windows(image.shape, size, strides), kernel.shape[3])
+    return made.reshape(image.shape[0], *places.windows(image.shape, size, strides), kernel.shape[3])
 
 
 def _few_filters(shape, strides: Pair):
@@ -176,7 +154,7 @@ def _few_filters(shape, strides: Pair):
 
 def _summed(image, kernel):
     """-> convolved, without stride: the products of all taps with each pixel, then sums of neighbours."""
-    rows, columns = _windows(image.shape, kernel.shape[:2], (1, 1))
+    rows, columns = places.windows(image.shape, kernel.shape[:2], (1, 1))
     height, width, channels, filters = kernel.shape
     matrix = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
     most = max(1, _PRODUCTS // (4 * math.prod(image.shape[1:3]) * matrix.shape[1]))
@@ -254,7 +232,7 @@ def _image_slope(image, kernel, slope, strides: Pair):
         return _convolve(slope, taps, (1, 1), (top, left))
 
     residues = [[residue(i, j) for j in range(strides[1])] for i in range(strides[0])]
-    return _interleaved(residues, image.shape)
+    return places.interleaved(residues, image.shape)
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
@@ -271,68 +249,3 @@ def _bias_backward(kept, slope):
 
 
 add_bias.defvjp(lambda image, bias: (image + bias, None), _bias_backward)
-
-
-def max_pool(image, size: Pair, strides: Pair):
-    """-> the largest in each window, without padding.
-
-    The gradient goes to the first of equals in a window, row by row, as XLA sends it.
-    """
-    return _max_pool(image, size, strides, image.shape[1:3])
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _max_pool(image, size: Pair, strides: Pair, shape: Pair):
-    """`shape`: rows and columns of the image, which its gradient cannot tell."""
-    return _pool_forward(image, size, strides, shape)[0]
-
-
-def _pool_forward(image, size: Pair, strides: Pair, shape: Pair):
-    rows, columns = _windows(image.shape, size, strides)
-    # Maxima of bfloat16 are exact in float32, which is faster.
-    best, place = _along(
-        image.astype(jnp.promote_types(image.dtype, jnp.float32)), None, 2, size[1], strides[1], columns
-    )
-    best, place = _along(best, place, 1, size[0], strides[0], rows, size[1])
-    return best.astype(image.dtype), place
-
-
-def _along(image, places, axis: int, size: int, stride: int, length: int, step: int = 1):
-    """-> the largest along one axis, and its place: that in `places`, and `step` for each tap on the way."""
-
-    def tap(array, k: int):
-        return lax.slice_in_dim(array, k, k + (length - 1) * stride + 1, stride, axis)
-
-    best = tap(image, 0)
-    place = jnp.zeros(best.shape, jnp.uint8) if places is None else tap(places, 0)
-    for k in range(1, size):
-        new, passed = tap(image, k), jnp.uint8(k * step)
-        place = jnp.where(new > best, passed if places is None else tap(places, k) + passed, place)
-        best = jnp.maximum(best, new)
-    return best, place
-
-
-def _pool_backward(size: Pair, strides: Pair, shape: Pair, place, slope):
-    rows, columns = (-(-n // s) for n, s in zip(shape, strides, strict=True))
-    full = rows, columns
-    reach = [
-        (k - 1) // s for k, s in zip(size, strides, strict=True)
-    ]  # windows before its own that see a pixel
-    padding = [(0, 0), *((r, n - m) for r, n, m in zip(reach, full, slope.shape[1:3], strict=True)), (0, 0)]
-    place = jnp.pad(place, padding, constant_values=_NOWHERE)
-    slope = jnp.pad(slope, padding)
-
-    def residue(i, j):
-        total = jnp.zeros((slope.shape[0], *full, slope.shape[3]), slope.dtype)
-        for row in range(i, size[0], strides[0]):
-            for column in range(j, size[1], strides[1]):
-                start = reach[0] - row // strides[0], reach[1] - column // strides[1]
-                here = _window(place, start, full, (1, 1)) == row * size[1] + column
-                total += jnp.where(here, _window(slope, start, full, (1, 1)), 0)
-        return total
-
-    residues = [[residue(i, j) for j in range(strides[1])] for i in range(strides[0])]
-    return (_interleaved(residues, (slope.shape[0], *shape, slope.shape[3])),)
-
-
-_max_pool.defvjp(_pool_forward, _pool_backward)

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jax import lax
 
-Pair = tuple[int, int]
+from models import places
+from models.places import Pair
+
 Weights = Sequence[Sequence[float]]
 
 TAPS = 3
@@ -71,7 +73,7 @@ def convolve(image, kernel, strides: Pair, along: int):
     """-> (batch, rows, columns, filters), convolved; `along` is the axis of `axis`."""
     across = 3 - along
     filters = kernel.shape[3]
-    rows, columns = _results(image.shape, kernel.shape, strides)
+    rows, columns = places.windows(image.shape, kernel.shape[:2], strides)
     length, width = (rows, columns)[along - 1], (rows, columns)[across - 1]
     size, stride = kernel.shape[across - 1], strides[across - 1]
     matrices = _matrices(kernel, along)
@@ -127,19 +129,13 @@ def _matrices(kernel, along: int):
     return [matrix.reshape(-1, kernel.shape[3]) for matrix in _mixed(_KERNEL, taps)]
 
 
-def _results(image: Sequence[int], kernel: Sequence[int], strides: Pair) -> Pair:
-    """Shapes of an image and a kernel -> rows and columns of the results."""
-    rows, columns = ((n - k) // s + 1 for n, k, s in zip(image[1:3], kernel[:2], strides, strict=True))
-    return rows, columns
-
-
-def _parts(image, along: int, places: int):
+def _parts(image, along: int, seen: int):
     """-> (parts, images in each, rows, columns, channels), whose neighbours beside each other stay in the cache.
 
-    `places`: what a line across the axis sees, from all of its own.
+    `seen`: what a line across the axis sees, from all of its own.
     """
     lines = -(-(image.shape[along] - TAPS + 1) // _TILE)
-    most = _BESIDE // (lines * places * image.shape[3] * image.dtype.itemsize)
+    most = _BESIDE // (lines * seen * image.shape[3] * image.dtype.itemsize)
     most = min(most, image.shape[0] // 2)  # in a loop: what is in none XLA fuses, which makes it slower
     images = max((n for n in range(1, most + 1) if image.shape[0] % n == 0), default=1)
     return image.reshape(-1, images, *image.shape[1:])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from models import convolution, densenet, kernels, networks, specgram, winograd
+from models import convolution, densenet, kernels, networks, pooling, specgram, winograd
 
 KERNELS = [(1, 1), (3, 3), (2, 5)]
 SIZES = [(11, 14), (10, 9)]  # odd and even, so that strides leave rows and columns over
@@ -49,6 +49,14 @@ def alike(ours: list[jax.Array], theirs: list[jax.Array], tolerance: float) -> N
         np.testing.assert_allclose(
             np.asarray(one, np.float32), np.asarray(other, np.float32), rtol=tolerance, atol=tolerance
         )
+
+
+def near(ours: list[jax.Array], exact: list[jax.Array], share: float) -> None:
+    """In bfloat16, and the difference's norm is less than a share of what is exact."""
+    assert {array.dtype for array in ours} == {jnp.dtype(jnp.bfloat16)}
+    for one, other in zip(ours, exact, strict=True):
+        gone = jnp.linalg.norm((one.astype(jnp.float32) - other).ravel())
+        assert gone < share * jnp.linalg.norm(other.ravel())
 
 
 # Three channels take XLA's forward way, twenty our own where there is a stride.
@@ -176,7 +184,7 @@ def test_pooling_and_its_gradient_are_xlas_ties_included(
     # Of four values, so that nearly every window has several maxima.
     image = jnp.asarray(np.random.default_rng(0).integers(0, 4, (4, *size, 6)), jnp.float32)
     for window in [(1, 1), (3, 3), (2, 4)]:
-        value, slope = with_slopes(lambda x, w=window: kernels.max_pool(x, w, strides), image)
+        value, slope = with_slopes(lambda x, w=window: pooling.max_pool(x, w, strides), image)
         wanted, wanted_slope = with_slopes(lambda x, w=window: xla_max_pool(x, w, strides), image)
         np.testing.assert_array_equal(value, wanted)
         np.testing.assert_allclose(slope, wanted_slope, atol=1e-5)
@@ -184,7 +192,7 @@ def test_pooling_and_its_gradient_are_xlas_ties_included(
 
 def test_of_equals_the_first_takes_the_gradient() -> None:
     image = jnp.zeros((1, 7, 5, 1))
-    _, slope = jax.jit(lambda x: jax.value_and_grad(lambda y: kernels.max_pool(y, (3, 3), (2, 2)).sum())(x))(
+    _, slope = jax.jit(lambda x: jax.value_and_grad(lambda y: pooling.max_pool(y, (3, 3), (2, 2)).sum())(x))(
         image
     )
     wanted = np.zeros((7, 5))
@@ -199,15 +207,12 @@ def test_bfloat16_is_float32_but_for_rounding(window: tuple[int, int], strides: 
     kernel = numbers(*window, 20, 4).astype(jnp.bfloat16)
 
     def conv_and_pool(x, k):
-        return kernels.max_pool(kernels.conv(x, k, strides), (3, 3), (1, 1))
+        return pooling.max_pool(kernels.conv(x, k, strides), (3, 3), (1, 1))
 
     ours = with_slopes(conv_and_pool, image, kernel)
-    assert {array.dtype for array in ours} == {jnp.dtype(jnp.bfloat16)}
     exact = with_slopes(conv_and_pool, image.astype(jnp.float32), kernel.astype(jnp.float32))
     # Two numbers of one window may round to the same, and then the gradient moves; so norms, not each number.
-    for one, other in zip(ours, exact, strict=True):
-        gone = jnp.linalg.norm((one.astype(jnp.float32) - other).ravel())
-        assert gone < 0.05 * jnp.linalg.norm(other.ravel())
+    near(ours, exact, 0.05)
 
 
 # Few filters, many, few channels.
@@ -223,11 +228,8 @@ def test_a_convolution_in_bfloat16_is_rounded_once(
         return kernels.conv(x, k, strides)
 
     ours = with_slopes(conv, image, kernel)
-    assert {array.dtype for array in ours} == {jnp.dtype(jnp.bfloat16)}
     exact = with_slopes(conv, image.astype(jnp.float32), kernel.astype(jnp.float32))
-    for one, other in zip(ours, exact, strict=True):
-        gone = jnp.linalg.norm((one.astype(jnp.float32) - other).ravel())
-        assert gone < 0.005 * jnp.linalg.norm(other.ravel())
+    near(ours, exact, 0.005)
 
 
 @pytest.mark.parametrize("kind", [jnp.float32, jnp.bfloat16])
