@@ -99,7 +99,8 @@ def run_fold(
         # As a run of its own would begin, whichever others this process has trained.
         forget()
         keras.utils.set_random_seed(config.seed)
-        if Trainer(run, config, prepared).go(exported=exported).interrupted:
+        # Of one that was stopped nothing is told: a summary would say that it is finished.
+        if Trainer(run, config, prepared).go(exported=exported, partly=False).interrupted:
             raise KeyboardInterrupt
     return read_scores(run.predictions)[1]
 

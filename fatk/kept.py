@@ -167,12 +167,16 @@ def _counts(run: folders.Run) -> list[int]:
 
 def _read_run(run: folders.Run, part: str, crops: Sequence[int]) -> KeptRun:
     own = held.read(run)
-    main = load_config(run.config).evaluate.crops
+    settings = load_config(run.config)
+    main = settings.evaluate.crops
     scores = {main: Scores(own.names, own.truth, own.chances)}
     for count in crops:
         if extra(run, count).is_file():
             scores[count] = Scores(own.names, own.truth, read_scores(extra(run, count))[1])
     summary = json.loads(run.summary.read_text(encoding="utf-8"))
+    epochs = sum(stage.epochs for stage in settings.stage)
+    if summary["epochs"] != epochs:
+        raise cli.UserError(f"{run.folder}: was stopped, at epoch {summary['epochs']} of {epochs}.")
     return KeptRun(run.folder.name, int(summary["seed"]), part, summary, _rows(run.history), scores, main)
 
 

@@ -81,8 +81,11 @@ class Trainer:
             }
         return mixup.build(mixing.kind, mixing.alpha, self.config.seed, **matching)
 
-    def go(self, exported: bool = True) -> Outcome:
-        """Train, score, export -> the outcome. Ctrl-C is heeded between batches; what was best is kept."""
+    def go(self, exported: bool = True, partly: bool = True) -> Outcome:
+        """Train, score, export -> the outcome. Ctrl-C is heeded between batches; what was best is kept.
+
+        `partly`: what was stopped is scored and exported, too; otherwise its summary is empty, and none is written.
+        """
         self._say_plan()
         self._tidy()
         interrupted = False
@@ -108,6 +111,9 @@ class Trainer:
         if not self.run.network.exists():
             self.board.close()
             cli.say("stopped before the first epoch was over: there is nothing to score or export yet")
+            return Outcome(self.run, {}, interrupted)
+        if interrupted and not partly:
+            self.board.close()
             return Outcome(self.run, {}, interrupted)
         summary = self._finish(progress, exported)
         return Outcome(self.run, summary, interrupted)

@@ -138,12 +138,12 @@ def test_an_ablation(beeps: Path, capsys: pytest.CaptureFixture, monkeypatch: py
     train = trainer.Trainer.go
     started: list[str] = []
 
-    def stopping(self: trainer.Trainer, exported: bool = True) -> object:
+    def stopping(self: trainer.Trainer, **asked: bool) -> object:
         """The user stops the last run; then nobody does."""
         started.append(self.run.folder.name)
         if len(started) == 4:
             raise KeyboardInterrupt
-        return train(self, exported)
+        return train(self, **asked)
 
     monkeypatch.setattr(trainer.Trainer, "go", stopping)
     with pytest.raises(KeyboardInterrupt):

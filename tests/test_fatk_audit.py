@@ -68,10 +68,10 @@ def test_held_out_clips_may_be_kept_out(place: Path, monkeypatch: pytest.MonkeyP
     seen: list[set[str]] = []
     went = trainer.Trainer.go
 
-    def go(self: trainer.Trainer, exported: bool = True) -> trainer.Outcome:
+    def go(self: trainer.Trainer, **asked: bool) -> trainer.Outcome:
         split, source = self.feeds.prepared.split, self.feeds.prepared.source
         seen.append({clip.key for clip in (*split.train, *split.valid, *source.clips)})
-        return went(self, exported)
+        return went(self, **asked)
 
     monkeypatch.setattr(trainer.Trainer, "go", go)
     short = ["--folds", "2", "--rounds", "1", "--pool", "both", "--out", "both.csv", "stage.0.epochs=1"]

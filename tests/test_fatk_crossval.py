@@ -2,8 +2,10 @@
 
 import contextlib
 import csv
+import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import keras
@@ -12,7 +14,8 @@ import pytest
 import soundfile
 from sklearn.metrics import label_ranking_average_precision_score
 
-from fatk import cli, crossval, locks, runtime, trainer
+from fatk import cli, crossval, kept, locks, runtime, trainer
+from fatk.callbacks import Keeper
 from fatk.config import load_config
 from fatk.prepare import prepare
 
@@ -62,12 +65,12 @@ def test_folds_and_seeds(place: Path, capsys: pytest.CaptureFixture, monkeypatch
     train = trainer.Trainer.go
     started: list[str] = []
 
-    def stopping(self: trainer.Trainer, exported: bool = True) -> object:
+    def stopping(self: trainer.Trainer, **asked: bool) -> object:
         """The user stops the second run; then nobody does."""
         started.append(self.run.folder.name)
         if len(started) == 2:
             raise KeyboardInterrupt
-        return train(self, exported)
+        return train(self, **asked)
 
     monkeypatch.setattr(trainer.Trainer, "go", stopping)
     with pytest.raises(KeyboardInterrupt):
@@ -101,6 +104,28 @@ def test_folds_and_seeds(place: Path, capsys: pytest.CaptureFixture, monkeypatch
     assert "± " in capsys.readouterr().out
 
 
+def test_a_fold_that_was_stopped_goes_on_to_its_end(place: Path) -> None:
+    """One that has weights to score is not finished for that."""
+    command = ["--config", "beeps.toml", "--seeds", "1"]
+    first, heed = place / "runs" / "beeps-crossval" / "seed3-fold1", Keeper.on_epoch_end
+
+    def asked(self: Keeper, epoch: int, logs: object = None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        heed(self, epoch, logs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Keeper, "on_epoch_end", asked)
+        with pytest.raises(KeyboardInterrupt):
+            crossval.main(command)
+    assert len(rows(first / "history.csv")) == 1
+    assert (first / "best.keras").exists()
+    with pytest.raises(cli.UserError, match="no finished run, cross-validation or ablation is there"):
+        kept.gather(first.parent)
+    assert crossval.main(command) == 0
+    assert len(rows(first / "history.csv")) == 2
+    assert json.loads((first / "summary.json").read_text())["epochs"] == 2
+
+
 def test_a_fold_of_another_process_is_left_until_later(
     place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,11 +142,11 @@ def test_a_fold_of_another_process_is_left_until_later(
     other = contextlib.ExitStack()
     assert other.enter_context(locks.hold(first))
 
-    def go(self: trainer.Trainer, exported: bool = True) -> object:
+    def go(self: trainer.Trainer, **asked: bool) -> object:
         started.append(self.run.folder.name)
         aside.rename(first)
         other.close()
-        return train(self, exported)
+        return train(self, **asked)
 
     monkeypatch.setattr(trainer.Trainer, "go", go)
     assert crossval.main(command) == 0

@@ -124,7 +124,7 @@ def test_students_of_a_cross_validation(
     monkeypatch.setattr(
         trainer.Trainer,
         "go",
-        lambda run, exported: started.append(run.run.folder.name) or went(run, exported),
+        lambda run, **asked: started.append(run.run.folder.name) or went(run, **asked),
     )
     shutil.copytree(first[1], place / TEACHERS / "seed4-fold1")
     capsys.readouterr()
