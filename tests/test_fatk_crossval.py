@@ -242,8 +242,8 @@ def test_other_scoring_trains_nothing(place: Path, capsys: pytest.CaptureFixture
     assert "seed 3, fold 1: `evaluate.crops` was 2; its weights are scored again" in said
     assert "fold 5: `evaluate.crops`" not in said
     assert "epoch 1/2" not in said
-    for folder, kept, chances, history in zip(folders, weights, one_crop, histories, strict=True):
-        assert (folder / "best.keras").read_bytes() == kept
+    for folder, best, chances, history in zip(folders, weights, one_crop, histories, strict=True):
+        assert (folder / "best.keras").read_bytes() == best
         assert (folder / "history.csv").read_text() == history
         scored = np.loadtxt(folder / "predictions.csv", delimiter=",", skiprows=1, usecols=(1, 2))
         np.testing.assert_allclose(scored, chances, atol=2e-6)
