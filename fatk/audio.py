@@ -1,6 +1,7 @@
 """Sound files to 16-bit mono at the wanted rate, and that to what shards hold."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,59 @@ _INTEGER = ("PCM_", "ALAC_", "ULAW", "ALAW", "IMA_", "MS_ADPCM", "GSM", "G72", "
 
 _CONTAINERS = {"flac": ("FLAC", "PCM_16"), "vorbis": ("OGG", "VORBIS")}
 _BLOCK = 65536  # samples; given minutes at once, libsndfile's Vorbis encoder overruns its stack
+_UNTOLD = 1 << 62  # frames; where FLAC was written through a pipe libsndfile says 2**63 - 1
 
 
 class UnreadableError(ValueError):
     """A sound file that cannot be used; the message says why, without the file's name."""
 
 
-def open_sound(path: Path) -> soundfile.SoundFile:
+class Sound(soundfile.SoundFile):
+    """A sound file, or an open file of one, to be read; its header need not tell how long it is."""
+
+    @property
+    def told(self) -> bool:
+        """Whether `frames` is the length, as far as the header can be believed."""
+        return bool(self.frames < _UNTOLD)
+
+    def seekable(self) -> bool:
+        """Whether one can go to a frame."""
+        # After each read soundfile seeks to where it ended, which fails at an end that the header does not tell.
+        return self.told and bool(super().seekable())
+
+    def part(self, size: int = -1, dtype: str = "float32") -> NDArray[Any]:
+        """Read on -> (up to `size` frames, channels); -1: as many as the header tells. Raises `UnreadableError`."""
+        try:
+            return np.asarray(self.read(size, dtype=dtype, always_2d=True))
+        except (
+            soundfile.LibsndfileError,
+            RuntimeError,
+            MemoryError,
+        ) as error:  # a header may tell anything
+            raise UnreadableError(f"decoding failed ({error})") from None
+
+    def parts(self, size: int = _BLOCK, dtype: str = "float32") -> Iterator[NDArray[Any]]:
+        """-> (up to `size` frames, channels), to the end of the file. Raises `UnreadableError`."""
+        while len(part := self.part(size, dtype)):
+            yield part
+
+    def whole(self, dtype: str = "float32") -> NDArray[Any]:
+        """-> (frames, channels), which may be none. Raises `UnreadableError`."""
+        if self.told:
+            return self.part(dtype=dtype)
+        return np.concatenate([np.zeros((0, self.channels), dtype), *self.parts(dtype=dtype)])
+
+
+def open_sound(path: Path) -> Sound:
     """Open a sound file. Raises `UnreadableError`."""
     try:
         if path.stat().st_size == 0:
             raise UnreadableError("the file is empty (0 bytes)")
-        sound = soundfile.SoundFile(path)
+        sound = Sound(path)
     except FileNotFoundError:
         raise UnreadableError("no such file") from None
+    except UnicodeEncodeError:
+        raise UnreadableError("its name is not in UTF-8; rename it") from None
     except (soundfile.LibsndfileError, OSError, TypeError) as error:
         reason = getattr(error, "error_string", None) or str(error)
         raise UnreadableError(f"not a sound file that libsndfile reads ({reason.rstrip('. ')})") from None
@@ -39,10 +79,18 @@ def open_sound(path: Path) -> soundfile.SoundFile:
     return sound
 
 
-def seconds(path: Path) -> float:
-    """Length of a sound file as its header tells. Raises `UnreadableError`."""
+def length(path: Path) -> tuple[float, int]:
+    """A sound file -> (seconds, Hz), as its header tells or else as decoding it does. Raises `UnreadableError`."""
     with open_sound(path) as sound:
-        return float(sound.frames / sound.samplerate)
+        frames = sound.frames if sound.told else sum(map(len, sound.parts()))
+        if frames == 0:
+            raise UnreadableError("decoding gave no samples")
+        return float(frames / sound.samplerate), int(sound.samplerate)
+
+
+def seconds(path: Path) -> float:
+    """Length of a sound file. Raises `UnreadableError`."""
+    return length(path)[0]
 
 
 def full_scale(subtype: str) -> float:
@@ -60,10 +108,7 @@ def read_mono(path: Path) -> tuple[NDArray[np.float32], int, float]:
     """
     with open_sound(path) as sound:
         whole = sound.subtype == "PCM_16"
-        try:
-            audio = sound.read(dtype="int16" if whole else "float32", always_2d=True)
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise UnreadableError(f"decoding failed ({error})") from None
+        audio = sound.whole("int16" if whole else "float32")
         rate, subtype = int(sound.samplerate), str(sound.subtype)
     if audio.shape[0] == 0:
         raise UnreadableError("decoding gave no samples")

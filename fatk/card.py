@@ -120,7 +120,7 @@ def _ensemble(run: folders.Run, told: dict[str, Any], classes: Sequence[str]) ->
 def _classes(run: folders.Run, classes: Sequence[str]) -> list[str]:
     """A row a class, in the order of the probabilities."""
     scores = {row["class"]: row["lwlrap"] for row in _rows(run.per_class)}
-    decided = _json(run.folder / "decisions.json")
+    decided = _json(run.decisions)
     thresholds = {row["class"]: row for row in decided.get("classes", [])}
     header = ["#", "class"] + ["lwlrap, validation"] * bool(scores)
     header += ["threshold", "positives"] * bool(thresholds)
@@ -148,7 +148,7 @@ def _classes(run: folders.Run, classes: Sequence[str]) -> list[str]:
 
 def _formats(run: folders.Run) -> list[str]:
     """The other runtimes' files."""
-    told = _json(run.folder / "formats" / "formats.json")
+    told = _json(run.formats / "formats.json")
     if not told:
         return []
     parts = ["## Other formats", "", "| file | input | largest difference | lwlrap, validation |"]

@@ -44,11 +44,14 @@ def save(folder: Path, tagger: Any, progress: Progress) -> Path:
     arrays = {f"v{n}": ops.convert_to_numpy(v.value) for n, v in enumerate(variables(tagger))}
     path = folder / f"state-{progress.epoch:05d}-{progress.batch:07d}.npz"
     unfinished = path.with_suffix(".tmp")
-    with unfinished.open("wb") as out:
-        np.savez(out, progress=np.array(json.dumps(asdict(progress))), **arrays)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(unfinished, path)
+    try:
+        with unfinished.open("wb") as out:
+            np.savez(out, progress=np.array(json.dumps(asdict(progress))), **arrays)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)  # on a full disk it would take the place of what can be written
     for old in sorted(folder.glob("state-*.npz"))[:-KEPT]:
         old.unlink()
     return path

@@ -1,6 +1,7 @@
 """What all commands share: arguments, words on the screen, and one line where something is wrong."""
 
 import argparse
+import errno
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,8 @@ from typing import Any
 from fatk.config import Config, ConfigError, load_config
 from pipelines.sources import DataError
 
+# Of a full disk, a quota, a limit on files: Python often cannot tell for which file.
+_FULL = [getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")]
 _SETTING = re.compile(r"[a-z_][\w.]*=")  # `key=value`
 
 
@@ -60,9 +63,14 @@ def parse_config(arguments: _Parser, argv: Sequence[str] | None) -> tuple[Config
 
 def say(text: str, style: str = "") -> None:
     """One line on the screen."""
+    _console(soft_wrap=True).print(text, style=style or None)
+
+
+def _console(**settings: Any) -> Any:
+    """A screen on which names of files and classes stay what they are: [a] is no markup, :bird: no picture."""
     from rich.console import Console
 
-    Console(highlight=False, soft_wrap=True).print(text, style=style or None, markup=False)
+    return Console(highlight=False, markup=False, emoji=False, **settings)
 
 
 def fail(message: str, code: int = 2) -> None:
@@ -84,6 +92,9 @@ def run(main: Callable[[], int]) -> None:
         sys.stderr.close()  # the reader of our output has gone; Python would complain on the way out
         sys.exit(1)
     except OSError as error:
+        if error.errno and error.errno in _FULL:
+            where = f"{error.filename}: " if error.filename else ""
+            fail(f"{where}{error.strerror}. What was written before is whole.")
         if error.filename is None:
             raise
         fail(f"{error.filename}: {error.strerror}.")  # a folder that is missing, or not ours to write
@@ -93,7 +104,6 @@ def run(main: Callable[[], int]) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on the screen; numbers to the right, floats with four digits."""
-    from rich.console import Console
     from rich.table import Table
 
     made = Table(title=title, title_justify="left", title_style="bold")
@@ -102,7 +112,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
         made.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         made.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
-    Console(highlight=False).print(made)
+    _console().print(made)
 
 
 @contextmanager

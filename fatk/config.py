@@ -91,6 +91,13 @@ class Config:
                 f"`features.where` must be host with {keys}: on the device there are only crops of one size, of "
                 "sound as it was recorded. Received: 'device'."
             )
+        mixing = self.mixing
+        guessed = mixing.kind == "mixmatch" and mixing.partners == "noisy" and not mixing.prior
+        if self.network.noisy_head and guessed:
+            wrong.append(
+                "`network.noisy_head` must be false with `mixing.kind` = 'mixmatch', which uses no noisy label, "
+                "unless `mixing.prior` is above 0 or `mixing.partners` is single. Received: true."
+            )
         problem = self.records.unfit(self.records_rate)
         if problem:
             wrong.append(problem)

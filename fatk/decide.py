@@ -38,17 +38,17 @@ def decide(
         "calibration": {"before": before, "after": after},
         "classes": [_told(name, one) for name, one in zip(clips.classes, found, strict=True)],
     }
-    folders.write_text(run.folder / FILE, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    folders.write_text(run.decisions, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     carry(run)
     from fatk.calibration_plot import draw
 
-    draw(clips.truth, clips.chances, chances, used, run.folder / "reliability.png")
+    draw(clips.truth, clips.chances, chances, used, run.reliability)
     return told
 
 
 def carry(run: folders.Run) -> None:
     """Put a run's decisions into its SavedModel, where both are there: a new export has none."""
-    path, extra = run.folder / FILE, run.saved_model / "assets.extra"
+    path, extra = run.decisions, run.saved_model / "assets.extra"
     if path.is_file() and run.saved_model.is_dir():
         extra.mkdir(exist_ok=True)  # TensorFlow loads nothing of it, and TensorFlow Serving leaves it alone
         folders.write_text(extra / FILE, path.read_text(encoding="utf-8"))
@@ -147,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.say(
         f"temperature {told['temperature']:.3f}, calibration error {measured['before']['ece']:.4f}{changed}"
     )
-    cli.say(f"{run.folder / FILE}, {run.folder / 'reliability.png'}")
+    cli.say(f"{run.decisions}, {run.reliability}")
     return 0
 
 

@@ -95,6 +95,21 @@ class Run:
         return self.folder / "saved_model"
 
     @property
+    def decisions(self) -> Path:
+        """Thresholds that were chosen by the scores, where they were."""
+        return self.folder / "decisions.json"
+
+    @property
+    def reliability(self) -> Path:
+        """A picture of how far probabilities are to be believed, where thresholds were chosen."""
+        return self.folder / "reliability.png"
+
+    @property
+    def formats(self) -> Path:
+        """The network for other runtimes, where they were asked for."""
+        return self.folder / "formats"
+
+    @property
     def tensorboard(self) -> Path:
         """Logs for `tensorboard --logdir runs`."""
         return self.folder / "tensorboard"

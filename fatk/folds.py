@@ -15,6 +15,7 @@ from fatk.prepare import Prepared
 from pipelines.draws import kfold
 from pipelines.selection import roles
 from pipelines.sources import CURATED
+from pipelines.splits import same_splits
 
 _CLIPS = "\n# clips: "  # below a run's settings: which clips it was of
 
@@ -36,7 +37,12 @@ def valid_labels(run: folders.Run) -> dict[str, frozenset[str]]:
 
 
 def fold_numbers(config: Config, prepared: Prepared) -> dict[str, int]:
-    """-> {key of a curated clip: its fold}. Raises `UserError` where the settings name no folds."""
+    """-> {key of a curated clip: its fold}. Raises `UserError` where the settings hold none out."""
+    if config.split.validate == "noisy":
+        raise cli.UserError(
+            "`split.validate` must be 'curated' in a config to cross-validate: folds are of curated clips. "
+            "Received: 'noisy'."
+        )
     clips = prepared.source.pool(CURATED)
     if config.data.fold is not None:
         return {clip.key: clip.fold for clip in clips if clip.fold is not None}
@@ -83,6 +89,8 @@ def run_fold(
 
     clips = f"{prepared.manifest['fingerprint']} {mark}"
     section, change = _change(run, config, clips) if run.config.exists() else ("", "")
+    if not change and run.splits.exists() and not same_splits(run.splits, prepared.split, prepared.source):
+        section, change = "", "it trained or was judged on other clips"
     if section == "evaluate" and _can_score(run, config):
         if run.summary.exists():
             told = f"{told}: {change}; its weights are scored again"

@@ -49,7 +49,7 @@ def convert(
 
     plan = Plan(read_members([run.folder]))
     given, clips = _clips(run, plan.rate, audio)
-    target = run.folder / "formats"
+    target = run.formats
     with tempfile.TemporaryDirectory(dir=run.folder, prefix="formats-") as name:
         folder = Path(name)
         images = [_windows(plan, clip) for clip in clips]
@@ -267,7 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     card.write_card(run)
     cli.say(f"compared with the Keras model on {compared}")
     for row in rows:
-        cli.say(_line(run.folder / "formats", row))
+        cli.say(_line(run.formats, row))
     return 0
 
 

@@ -16,7 +16,7 @@ class Held:
 
     names: tuple[str, ...]
     classes: tuple[str, ...]
-    chances: np.ndarray  # (clips, classes) probabilities, as kept: six decimals
+    chances: np.ndarray  # (clips, classes) probabilities
     truth: np.ndarray  # (clips, classes) 0/1
 
     @property

@@ -16,7 +16,8 @@ STDIN = "-"
 def sound_files(names: Sequence[str]) -> list[Path]:
     """Files, folders (searched through) and patterns such as 'calls/*.wav' -> files, each once, in order.
 
-    Names of files are taken as they are; "-" stays. Raises `UserError` where a folder or pattern gives nothing.
+    Names of files are taken as they are; "-" stays. What begins with "." is passed over in folders and by
+    patterns, as shells do. Raises `UserError` where a folder or pattern gives nothing.
     """
     found: list[Path] = []
     for name in names:
@@ -39,7 +40,11 @@ def _within(folder: Path) -> list[Path]:
     from pipelines.sources import AUDIO_SUFFIXES
 
     files = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
     )
     if not files:
         raise UserError(f"{folder}: no sound files in it ({', '.join(AUDIO_SUFFIXES)}).")
@@ -59,3 +64,27 @@ def spooled(files: Sequence[Path]) -> Iterator[list[Path]]:
         shutil.copyfileobj(sys.stdin.buffer, kept)
         kept.flush()
         yield [Path(kept.name) if path == Path(STDIN) else path for path in files]
+
+
+class LeftOut:
+    """Files of several that could not be read: each is told on standard error, and they are counted."""
+
+    def __init__(self, total: int):
+        self._total = total
+        self._count = 0
+
+    def add(self, name: object, why: object) -> None:
+        """One more. Raises `UserError` where it is the only file, or none is left."""
+        if self._total == 1:
+            raise UserError(f"{name}: {why}.")
+        self._count += 1
+        print(f"fatk: left out: {name}: {why}.", file=sys.stderr)
+        if self._count == self._total:
+            raise UserError(f"none of the {self._total} files could be read.")
+
+    def status(self) -> int:
+        """Say how many they are, if any -> the exit status, 1 then."""
+        if not self._count:
+            return 0
+        print(f"fatk: left out in all: {self._count} of {self._total} files", file=sys.stderr)
+        return 1

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -24,6 +24,7 @@ from fatk.folds import extra, read_scores
 from fatk.scoring import Scores
 
 ABLATION = "ablation.json"  # what an ablation's folder says of its rows and runs
+_OF_CLIPS = ("data", "labels", "select")  # sections of settings by which clips or labels differ
 _COLUMNS = ("run", "crops", "fname", "truth")  # of predictions.csv, before a column a class
 
 
@@ -88,6 +89,7 @@ def gather(folder: Path) -> Kept:
     # An ablation says which numbers of crops belong to it; of other runs all that were asked for are kept.
     runs = [_read_run(run, part, about["crops"] if about else _counts(run)) for run, part in found]
     classes = held.read(found[0][0]).classes
+    _of_same_clips(folder, runs, about.get("rows", ()))
     submission = folder / "submission.csv"
     test = read_scores(submission) if submission.is_file() else None
     return Kept(kind, classes, tuple(runs), _settings(found[0][0]), about, test)
@@ -130,6 +132,24 @@ def _alike(runs: Sequence[folders.Run]) -> None:
         first = next(iter(plain))
         other = next(name for name, text in plain.items() if text != plain[first])
         raise cli.UserError(f"{runs[0].folder.parent}: {first} and {other} were run with other settings.")
+
+
+def _of_same_clips(folder: Path, runs: Sequence[KeptRun], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse runs of a set whose clips or labels changed between them, unless by what an ablation's row sets."""
+    by_row: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        last = dict(setting.split("=", 1) for setting in row["set"])
+        by_row[row["name"]] = tuple(
+            sorted(f"{key}={value}" for key, value in last.items() if key.split(".")[0] in _OF_CLIPS)
+        )
+    first: dict[tuple[str, ...], KeptRun] = {}
+    for run in runs:
+        other = first.setdefault(by_row.get(run.part, ()), run)
+        if run.summary.get("fingerprint") != other.summary.get("fingerprint"):
+            raise cli.UserError(
+                f"{folder}: {other.title} and {run.title} are of other clips or labels: the set changed between "
+                "them. Run all of it again; what is still right is not trained anew."
+            )
 
 
 def joined(before: Kept, more: Kept, where: Path) -> Kept:
@@ -193,8 +213,7 @@ def write(kept: Kept, folder: Path) -> None:
         for crops, scores in sorted(run.scores.items()):
             for name, truth, chances in zip(scores.names, scores.truth, scores.chances, strict=True):
                 labels = ",".join(name for name, on in zip(kept.classes, truth, strict=True) if on)
-                # Six decimals at most, as runs write them: the order of small ones decides a rank.
-                cells = [f"{chance:.6f}".rstrip("0").rstrip(".") for chance in chances]
+                cells = [scoring.cell(chance) for chance in chances]
                 said.append([run.title, crops, name, labels, *cells])
     folders.write_rows(folder / "predictions.csv", [*_COLUMNS, *kept.classes], said)
     keys = list(dict.fromkeys(key for run in kept.runs for row in run.history for key in row))

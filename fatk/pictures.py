@@ -30,19 +30,13 @@ def hertz_axis(axis: plt.Axes, settings: FeatureSettings) -> None:
     axis.set_yticklabels([f"{tick / 1000:g} kHz" if tick >= 1000 else f"{tick} Hz" for _, tick in shown])
 
 
-def seconds_per_column(image: np.ndarray, settings: FeatureSettings) -> float:
-    """Seconds from one column of an image to the next."""
-    frames = float(settings.pace) if settings.narrows else 1.0
-    return settings.hop * frames / settings.rate
-
-
 def draw_image(image: np.ndarray, settings: FeatureSettings, seconds: float, title: str, path: Path) -> None:
     """(bands, frames, channels) uint8 -> a PNG with a panel for each distinct channel.
 
     Column 0 of a padded short clip stands before the clip's own beginning; the axis counts from the clip's.
     """
     letters = list(dict.fromkeys(CHANNELS[settings.format]))
-    step = seconds_per_column(image, settings)
+    step = settings.column_seconds
     lead = max(settings.shortest / settings.rate - seconds, 0) / 2
     extent = (-lead, image.shape[1] * step - lead, -0.5, image.shape[0] - 0.5)
     figure, axes = plt.subplots(
@@ -63,6 +57,6 @@ def draw_image(image: np.ndarray, settings: FeatureSettings, seconds: float, tit
         axis.set_ylabel("frequency")
         figure.colorbar(drawn, ax=axis, pad=0.01, label="level, 0 to 255")
     axes[-1, 0].set_xlabel("time (s)")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)  # a file may be called $1_$2.wav
     figure.savefig(path, dpi=110, format="png")
     plt.close(figure)

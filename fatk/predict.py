@@ -3,6 +3,9 @@
 Folders, patterns and standard input (-) may stand for files. A recording longer than a segment of the model's
 (30 s) is read and scored bit by bit, and its answer is its best windows. With `--audio DIR --table T
 --out submission.csv` it scores every clip of a table as a whole and writes a column a class.
+
+Where one of several files cannot be read it is named on standard error and left out, and the exit status is 1 in
+the end. All clips of a table are opened before any is scored: it must be whole.
 """
 
 import os
@@ -16,16 +19,29 @@ from fatk import cli, convolutions
 if TYPE_CHECKING:
     import numpy as np
 
+    from fatk.audio import UnreadableError
     from fatk.tagger import SavedTagger
 
 _BATCH = 8  # clips in memory at once
 
 
-def score(tagger: "SavedTagger", files: Sequence[Path], crops: int | None) -> "Iterator[np.ndarray]":
-    """Sound files -> (classes,) probabilities of each, in order; read ahead while the model works."""
+def score(
+    tagger: "SavedTagger", files: Sequence[Path], crops: int | None
+) -> "Iterator[np.ndarray | UnreadableError]":
+    """Sound files -> (classes,) probabilities of each or why it cannot be read, in order.
 
-    def chunk(start: int) -> list["np.ndarray"]:
-        return [tagger.read(path) for path in files[start : start + _BATCH]]
+    Reads ahead while the model works.
+    """
+    from fatk import audio
+
+    def heard(path: Path) -> "np.ndarray | UnreadableError":
+        try:
+            return audio.read(path, tagger.rate)
+        except audio.UnreadableError as error:
+            return error
+
+    def chunk(start: int) -> "list[np.ndarray | UnreadableError]":
+        return [heard(path) for path in files[start : start + _BATCH]]
 
     with ThreadPoolExecutor(1) as reader:
         ahead = reader.submit(chunk, 0) if files else None
@@ -33,23 +49,42 @@ def score(tagger: "SavedTagger", files: Sequence[Path], crops: int | None) -> "I
             assert ahead is not None
             sounds = ahead.result()
             ahead = reader.submit(chunk, start + _BATCH)
-            yield from tagger.predict_batch(sounds, crops)
+            read = [sound for sound in sounds if not isinstance(sound, audio.UnreadableError)]
+            answers = iter(tagger.predict_batch(read, crops) if read else ())
+            for sound in sounds:
+                yield sound if isinstance(sound, audio.UnreadableError) else next(answers)
 
 
-def score_with_bar(tagger: "SavedTagger", files: Sequence[Path], crops: int | None) -> "np.ndarray":
-    """The same with a bar -> (files, classes)."""
+def score_with_bar(
+    tagger: "SavedTagger",
+    files: Sequence[Path],
+    crops: int | None,
+    unread: "dict[int, UnreadableError] | None" = None,
+) -> "np.ndarray":
+    """The same with a bar -> (files, classes), without a row for those whose places and reasons `unread` gets.
+
+    Where there is no `unread`, raises `UserError` naming the first of them.
+    """
     import numpy as np
+
+    from fatk.audio import UnreadableError
 
     answers = []
     with cli.progress("predicting", len(files), "clips") as advance:
-        for answer in score(tagger, files, crops):
-            answers.append(answer)
+        for place, answer in enumerate(score(tagger, files, crops)):
+            if not isinstance(answer, UnreadableError):
+                answers.append(answer)
+            elif unread is None:
+                raise cli.UserError(f"{files[place]}: {answer}.")
+            else:
+                unread[place] = answer
             advance()
-    return np.stack(answers)
+    return np.stack(answers) if answers else np.zeros((0, len(tagger.classes)), np.float32)
 
 
 def table_files(table: Path, audio: Path) -> tuple[list[str], list[Path]]:
-    """A table with a column `fname` -> (names, files). Raises `DataError`, `UserError` for what is missing."""
+    """A table with a column `fname` -> (names, files). Raises `DataError` for what is missing or no sound file."""
+    from fatk.audio import UnreadableError, open_sound
     from pipelines.sources import DataError, clean_name, find_audio, read_rows
 
     if not audio.is_dir():
@@ -60,6 +95,10 @@ def table_files(table: Path, audio: Path) -> tuple[list[str], list[Path]]:
         path = find_audio(audio, name)
         if not path.exists():
             raise DataError(f"{table}, line {line}: {path} is missing.")
+        try:
+            open_sound(path).close()
+        except UnreadableError as error:
+            raise DataError(f"{table}, line {line}: {path}: {error}.") from None
         names.append(row["fname"])
         files.append(path)
     return names, files
@@ -70,8 +109,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser("fatk.predict", __doc__)
     parser.add_argument("--model", required=True, metavar="DIR", help="a run's folder, or a SavedModel")
     parser.add_argument(
-        "files", nargs="*", metavar="FILE", help="sound files, folders, patterns; '-': a sound file on stdin"
-    )
+        "files", nargs="*", metavar="FILE",
+        help="sound files, folders, patterns; '-': a sound file on stdin. One of several that cannot be read is "
+        "left out, and the exit status is 1",
+    )  # fmt: skip
     parser.add_argument("--audio", metavar="DIR", help="the folder of the table's clips")
     parser.add_argument("--table", metavar="FILE", help="a CSV table with a column fname")
     parser.add_argument("--out", metavar="FILE", help="the CSV to write")
@@ -115,15 +156,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         from fatk.predict_files import Asked, answer
 
         asked = Asked(arguments.tta, arguments.top, arguments.tags, arguments.windows, arguments.plot)
-        answer(tagger, Path(arguments.model), files, asked)
-        return 0
+        return answer(tagger, Path(arguments.model), files, asked)
+    from fatk.inputs import LeftOut
     from fatk.scoring import write_predictions
 
-    write_predictions(
-        Path(arguments.out), names, tagger.classes, score_with_bar(tagger, files, arguments.tta)
-    )
+    unread: dict[int, UnreadableError] = {}
+    chances = score_with_bar(tagger, files, arguments.tta, unread)
+    left_out = LeftOut(len(files))
+    for place, why in unread.items():
+        left_out.add(files[place], why)
+    names = [name for place, name in enumerate(names) if place not in unread]
+    write_predictions(Path(arguments.out), names, tagger.classes, chances)
     cli.say(f"{arguments.out}: {len(names)} clips, {len(tagger.classes)} classes")
-    return 0
+    return left_out.status()
 
 
 if __name__ == "__main__":

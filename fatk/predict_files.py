@@ -1,7 +1,7 @@
 """Answers of `fatk.predict` for sound files: a line each, tables of windows, a picture."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,6 +15,7 @@ from fatk.predict_long import Shape, Windows, WindowTable, clock
 
 if TYPE_CHECKING:
     from fatk.decide import Decisions
+    from fatk.inputs import LeftOut
     from fatk.tagger import SavedTagger
 
 
@@ -30,14 +31,21 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class _Length:
+class _Sound:
+    """A file that can be opened."""
+
+    name: str  # as the user has it
+    path: Path
     seconds: float
     rate: int  # Hz
 
 
-def answer(tagger: "SavedTagger", model: Path, files: Sequence[Path], asked: Asked) -> None:
-    """Say what is heard in each file, in order. Raises `UserError` naming what is wrong."""
-    from fatk.inputs import spooled
+def answer(tagger: "SavedTagger", model: Path, files: Sequence[Path], asked: Asked) -> int:
+    """Say what is heard in each file, in order -> exit status, 1 where files of several were left out.
+
+    Raises `UserError` naming what is wrong, also where no file can be read.
+    """
+    from fatk.inputs import LeftOut, spooled
 
     decisions = None
     if asked.tags:
@@ -46,9 +54,9 @@ def answer(tagger: "SavedTagger", model: Path, files: Sequence[Path], asked: Ask
         decisions = Decisions(model, tagger.classes)
     along = bool(asked.windows or asked.plot)
     with ExitStack() as stack:
-        there = stack.enter_context(spooled(files))
-        lengths = [_length(path) for path in there]
-        _say_rate(files, lengths, tagger.rate)
+        left_out = LeftOut(len(files))
+        sounds = list(_opened(files, stack.enter_context(spooled(files)), left_out))
+        _say_rate(sounds, tagger.rate)
         shape = Shape.of(tagger)
         if along and shape is None:
             raise cli.UserError(
@@ -58,38 +66,39 @@ def answer(tagger: "SavedTagger", model: Path, files: Sequence[Path], asked: Ask
         table = (
             stack.enter_context(WindowTable(Path(asked.windows), tagger.classes)) if asked.windows else None
         )
-        answers = _Answers(tagger, shape, decisions, asked, table)
-        rows = list(zip(files, there, lengths, strict=True))
+        answers = _Answers(tagger, shape, decisions, asked, table, left_out)
         for is_long, group in groupby(
-            rows, lambda row: along or bool(shape and row[2].seconds > shape.segment)
+            sounds, lambda sound: along or bool(shape and sound.seconds > shape.segment)
         ):
             if is_long:
-                for name, path, length in group:
-                    answers.long(str(name), path, length.seconds)
+                for sound in group:
+                    answers.long(sound)
             else:
-                answers.short([(str(name), path) for name, path, _ in group])
+                answers.short(list(group))
     if asked.windows:
         cli.say(f"{asked.windows}: {table.rows if table else 0} windows")
     if asked.plot:
         cli.say(f"{asked.plot}: written")
+    return left_out.status()
 
 
-def _length(path: Path) -> _Length:
+def _opened(names: Sequence[Path], paths: Sequence[Path], left_out: "LeftOut") -> Iterator[_Sound]:
+    """Those that can be."""
     from fatk import audio
 
-    try:
-        with audio.open_sound(path) as sound:
-            return _Length(sound.frames / sound.samplerate, int(sound.samplerate))
-    except audio.UnreadableError as error:
-        raise cli.UserError(f"{path}: {error}.") from None
+    for name, path in zip(names, paths, strict=True):
+        try:
+            yield _Sound(str(name), path, *audio.length(path))
+        except audio.UnreadableError as error:
+            left_out.add(name, error)
 
 
-def _say_rate(files: Sequence[Path], lengths: Sequence[_Length], rate: int) -> None:
+def _say_rate(sounds: Sequence[_Sound], rate: int) -> None:
     """Once, of the first file at another rate; apart from the answers, which may be read by a program."""
-    for path, length in zip(files, lengths, strict=True):
-        if length.rate != rate:
-            told = f"fatk: {path} is at {length.rate} Hz; what is not at the model's {rate} Hz is resampled"
-            print(told, file=sys.stderr)
+    for sound in sounds:
+        if sound.rate != rate:
+            told = f"{sound.name} is at {sound.rate} Hz; what is not at the model's {rate} Hz is resampled"
+            print(f"fatk: {told}", file=sys.stderr)
             return
 
 
@@ -103,59 +112,74 @@ class _Answers:
         decisions: "Decisions | None",
         asked: Asked,
         table: WindowTable | None,
+        left_out: "LeftOut",
     ):
         self._tagger = tagger
         self._shape = shape
         self._decisions = decisions
         self._asked = asked
         self._table = table
+        self._left_out = left_out
 
-    def short(self, files: Sequence[tuple[str, Path]]) -> None:
+    def short(self, sounds: Sequence[_Sound]) -> None:
         """Clips, each as a whole."""
+        from fatk.audio import UnreadableError
         from fatk.predict import score
 
-        scored = score(self._tagger, [path for _, path in files], self._asked.crops)
-        for (name, _), chances in zip(files, scored, strict=True):
+        scored = score(self._tagger, [sound.path for sound in sounds], self._asked.crops)
+        for sound, chances in zip(sounds, scored, strict=True):
+            if isinstance(chances, UnreadableError):
+                self._left_out.add(sound.name, chances)
+                continue
             shown, picked = chances, self._order(chances)
             if self._decisions is not None:
                 shown = self._decisions.calibrated(chances)
                 tagged = self._decisions.tags(chances)
                 picked = [number for number in np.argsort(-chances, kind="stable") if tagged[number]]
             words = [f"{self._tagger.classes[number]} {shown[number]:.3f}" for number in picked]
-            cli.say(f"{name}: {', '.join(words) or 'no tag'}")
+            cli.say(f"{sound.name}: {', '.join(words) or 'no tag'}")
 
     def _order(self, chances: np.ndarray) -> list[int]:
         return list(np.argsort(-chances, kind="stable")[: self._asked.top])
 
-    def long(self, name: str, path: Path, seconds: float) -> None:
-        """A recording, window by window."""
+    def long(self, sound: _Sound) -> None:
+        """A recording, window by window; damage may show at its end."""
+        from fatk.audio import UnreadableError
+
+        try:
+            with self._table.all_or_none() if self._table is not None else nullcontext():
+                self._along(sound)
+        except UnreadableError as error:
+            self._left_out.add(sound.name, error)
+
+    def _along(self, sound: _Sound) -> None:
         shape = self._shape
         assert shape is not None
         spectrogram = None
         if self._asked.plot:
             from fatk.predict_plot import Spectrogram
 
-            spectrogram = Spectrogram(self._tagger.rate, seconds)
+            spectrogram = Spectrogram(self._tagger.rate, sound.seconds)
         parts: list[Windows] = []
-        steps = int(np.ceil(seconds / shape.segment))
+        steps = int(np.ceil(sound.seconds / shape.segment))
         watched = sys.stdout.isatty() and steps > 1
         with (
             cli.progress("predicting", steps, "segments") if watched else nullcontext(lambda: None) as advance
         ):
-            for segment in predict_long.segments(path, self._tagger.rate, shape.segment):
+            for segment in predict_long.segments(sound.path, self._tagger.rate, shape.segment):
                 windows = predict_long.score(self._tagger, shape, segment)
                 if self._table is not None:
-                    self._table.write(name, windows)
+                    self._table.write(sound.name, windows)
                 if spectrogram is not None:
                     spectrogram.add(segment)
                 parts.append(windows)
                 advance()
         whole = Windows.joined(parts)
-        cli.say(f"{name}: {self._heard(whole)}")
+        cli.say(f"{sound.name}: {self._heard(whole)}")
         if spectrogram is not None:
             from fatk.predict_plot import draw
 
-            title = "standard input" if name == "-" else Path(name).name
+            title = "standard input" if sound.name == "-" else Path(sound.name).name
             draw(spectrogram, whole, self._tagger.classes, title, Path(str(self._asked.plot)))
 
     def _heard(self, windows: Windows) -> str:

@@ -2,13 +2,12 @@
 
 import tomllib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from fatk.cli import UserError
 
 if TYPE_CHECKING:
     from fatk.tagger import SavedTagger
@@ -50,8 +49,10 @@ class Segment:
 def segments(path: Path, rate: int, seconds: float) -> Iterator[Segment]:
     """A sound file -> its segments in turn, as `fatk.audio.read` would give them of the whole.
 
-    Resampled block by block by a filter that runs on through them. Raises `UserError` naming the file.
+    Resampled block by block by a filter that runs on through them. Raises `UnreadableError`, perhaps at the end.
     """
+    from fatk.audio import UnreadableError
+
     size = round(seconds * rate)
     waiting: list[np.ndarray] = []
     held = number = 0
@@ -68,32 +69,26 @@ def segments(path: Path, rate: int, seconds: float) -> Iterator[Segment]:
     if held:
         yield Segment(number * size / rate, np.concatenate(waiting))
     elif not number:
-        raise UserError(f"{path}: decoding gave no samples.")
+        raise UnreadableError("decoding gave no samples")
 
 
 def _blocks(path: Path, rate: int) -> Iterator[np.ndarray]:
     """-> (samples,) float32 at `rate`, mono, through 16 bits."""
-    import soundfile
     import soxr
 
     from fatk import audio
 
-    try:
-        with audio.open_sound(path) as sound:
-            scale = audio.full_scale(str(sound.subtype))
-            own = int(sound.samplerate)
-            stream = None if own == rate else soxr.ResampleStream(own, rate, 1, "float32")
-            for block in sound.blocks(_BLOCK, dtype="float32", always_2d=True):
-                mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
-                if not np.isfinite(mono).all():
-                    raise audio.UnreadableError("it holds values that are not numbers (NaN or infinite)")
-                yield _sixteen(mono if stream is None else stream.resample_chunk(mono), scale)
-            if stream is not None:
-                yield _sixteen(stream.resample_chunk(np.zeros(0, np.float32), last=True), scale)
-    except audio.UnreadableError as error:
-        raise UserError(f"{path}: {error}.") from None
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise UserError(f"{path}: decoding failed ({error}).") from None
+    with audio.open_sound(path) as sound:
+        scale = audio.full_scale(str(sound.subtype))
+        own = int(sound.samplerate)
+        stream = None if own == rate else soxr.ResampleStream(own, rate, 1, "float32")
+        for block in sound.parts(_BLOCK):
+            mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+            if not np.isfinite(mono).all():
+                raise audio.UnreadableError("it holds values that are not numbers (NaN or infinite)")
+            yield _sixteen(mono if stream is None else stream.resample_chunk(mono), scale)
+        if stream is not None:
+            yield _sixteen(stream.resample_chunk(np.zeros(0, np.float32), last=True), scale)
 
 
 def _sixteen(block: np.ndarray, scale: float) -> np.ndarray:
@@ -166,6 +161,18 @@ class WindowTable:
                 [name, f"{start:.3f}", f"{end:.3f}", *(f"{chance:.6f}" for chance in chances)]
             )
         self.rows += len(windows.starts)
+
+    @contextmanager
+    def all_or_none(self) -> Iterator[None]:
+        """Rows that are written within are taken back where something goes wrong."""
+        place, rows = self._lines.tell(), self.rows
+        try:
+            yield
+        except BaseException:
+            self._lines.seek(place)
+            self._lines.truncate()
+            self.rows = rows
+            raise
 
     def __enter__(self) -> "WindowTable":
         """The table itself."""

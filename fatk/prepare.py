@@ -11,14 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from fatk import cli, folders, locks
 from fatk.config import Config, shared_hint
-from fatk.shards import FORMAT, Entry, Shard, encode_all, plan, sweep
+from fatk.shards import FORMAT, Entry, Shard, encode_all, mended, plan, sweep
 from pipelines.labels import relabel
 from pipelines.selection import roles
 from pipelines.sources import Clip, DataError, Source, read_source
 from pipelines.splits import Split
+
+OWNER, MANIFEST, TABLE = "owner.json", "manifest.json", "clips.csv"  # beside the shards
+
+_held: "WeakValueDictionary[int, Prepared]" = WeakValueDictionary()  # sets that this process has in hand
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,10 @@ class Prepared:
     seconds: dict[str, float]  # by key
     manifest: Entry
 
+    def __post_init__(self) -> None:
+        """Its shards stay where they are for as long as it lives, and whatever `replace` makes of it."""
+        _held[id(self)] = self
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The vocabulary in order."""
@@ -40,6 +49,13 @@ class Prepared:
 def records_folder(config: Config) -> Path:
     """Where the shards of a config lie."""
     return Path(config.data.records or folders.RECORDS / config.name)
+
+
+def with_records(config: Config) -> Config:
+    """Settings that name their folder of shards, and so find it under another name too; named ones stay."""
+    if config.data.records:
+        return config
+    return replace(config, data=replace(config.data, records=str(records_folder(config).absolute())))
 
 
 def prepare(config: Config, verbose: bool = True, alone: bool = False) -> Prepared:
@@ -72,7 +88,9 @@ def _prepare(config: Config, source: Source, verbose: bool, alone: bool) -> Prep
     rate, encoding, folder = config.records_rate, config.records.encoding, records_folder(config)
     _claim(folder, config)
     shards = plan(source.clips, rate, folder, encoding)
-    missing = [shard for shard in shards if shard.finished() is None]
+    missing = [
+        shard for shard in shards if (report := shard.finished()) is None or mended(shard, report, rate)
+    ]
     if missing:
         encode_all(missing, rate, folder, encoding, alone)
     reports = {shard.stem: shard.finished() for shard in shards}
@@ -111,7 +129,7 @@ def _prepare(config: Config, source: Source, verbose: bool, alone: bool) -> Prep
     manifest = _manifest(config, source, split, seconds, digests, shards, left_out)
     _write_tables(folder, manifest, source, seconds, split)
     if not locks.others_read(folder):  # or a training that began before the set changed would lose its shards
-        sweep(folder, {shard.stem for shard in shards})
+        sweep(folder, {shard.stem for shard in shards} | _stems_held())
     locks.read(folder)
     if verbose:
         for note in source.notes + split.notes:
@@ -124,6 +142,11 @@ def _prepare(config: Config, source: Source, verbose: bool, alone: bool) -> Prep
         if how := _reading(config):
             cli.say(how)
     return Prepared(source, split, {k: tuple(v) for k, v in by_pool.items()}, seconds, manifest)
+
+
+def _stems_held() -> set[str]:
+    """Of the shards, in any folder, of all sets in hand: a row of an ablation waits for its next seed."""
+    return {Path(path).stem for own in _held.values() for paths in own.shards.values() for path in paths}
 
 
 def _reading(config: Config) -> str:
@@ -143,17 +166,23 @@ def _reading(config: Config) -> str:
 
 
 def _claim(folder: Path, config: Config) -> None:
-    """Make the folder, and refuse one that holds shards of another set."""
+    """Make the folder, and refuse one that holds shards of another set, or tables that are not ours."""
     mine = {"kind": config.data.kind, "path": str(Path(config.data.path).resolve())}
-    owner = folder / "owner.json"
+    owner = folder / OWNER
     if owner.exists():
-        theirs = json.loads(owner.read_text())
+        try:
+            theirs = json.loads(owner.read_text(encoding="utf-8"))
+            told = f"{theirs['path']} (kind {theirs['kind']!r})"
+        except (ValueError, KeyError, TypeError):
+            raise DataError(f"{owner}: not a file of ours. Choose another `data.records`.") from None
         if theirs != mine:
             raise DataError(
-                f"{folder}: holds the shards of {theirs['path']} (kind {theirs['kind']!r}), not of "
+                f"{folder}: holds the shards of {told}, not of "
                 f"{mine['path']}. Choose another `data.records`, or delete the folder."
             )
         return
+    if (folder / TABLE).exists() and not (folder / MANIFEST).exists():
+        raise DataError(f"{folder / TABLE}: not a file of ours. Choose another `data.records`.")
     folder.mkdir(parents=True, exist_ok=True)
     folders.write_text(owner, json.dumps(mine))
 
@@ -224,7 +253,7 @@ def _write_tables(
 ) -> None:
     """`manifest.json` and `clips.csv`, whole or not at all."""
     role = {clip.key: name for name in ("train", "valid", "test") for clip in getattr(split, name)}
-    folders.write_text(folder / "manifest.json", json.dumps(manifest, indent=1))
+    folders.write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
     rows = (
         [
             clip.pool,
@@ -239,7 +268,7 @@ def _write_tables(
         for clip in source.clips
     )
     header = ("pool", "fname", "labels", "split", "fold", "source", "license", "seconds")
-    folders.write_rows(folder / "clips.csv", header, rows)
+    folders.write_rows(folder / TABLE, header, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -248,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, _ = cli.parse_config(parser, argv)
     made = prepare(config, alone=True)
     cli.table(
-        f"{records_folder(config) / 'manifest.json'}",
+        f"{records_folder(config) / MANIFEST}",
         ("split", "clips", "hours", "fingerprint"),
         [
             (role, summary["clips"], summary["hours"], summary["fingerprint"])

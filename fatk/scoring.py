@@ -41,9 +41,14 @@ class Scores:
         return [(name, float(v), float(w)) for name, v, w in zip(classes, values, weights, strict=True)]
 
 
+def cell(chance: float) -> str:
+    """A probability as tables keep it: all digits of a float32, for a tie counts as the worst rank."""
+    return f"{chance:.9g}"
+
+
 def write_predictions(path: Path, names: Sequence[str], classes: Sequence[str], chances: np.ndarray) -> None:
     """`fname` and a column of probabilities a class."""
-    rows = [[name, *(f"{chance:.6f}" for chance in row)] for name, row in zip(names, chances, strict=True)]
+    rows = [[name, *(cell(chance) for chance in row)] for name, row in zip(names, chances, strict=True)]
     folders.write_rows(path, ["fname", *classes], rows)
 
 

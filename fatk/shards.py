@@ -7,6 +7,7 @@ a set that grew, encodes only what is not there yet.
 import hashlib
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +28,9 @@ LEAST_PROBED = 24  # clips, about, of a small one; in between they are one of ei
 # What compression leaves of the PCM's bytes, rather more than was found on clips of everyday sounds, and the
 # bytes that it adds to every clip.
 _LEFT = {"pcm16": (1.0, 0), "flac": (0.55, 100), "vorbis": (0.15, 3500)}
+
+# Of a pool's shard, of what vouches for it, and of what is being written of either.
+_OURS = re.compile(r"[a-z]+-\d{4,}-of-\d{4,}-[0-9a-f]{12}\.(tfrecord|json)(\.(\d+\.)?tmp)?")
 
 Entry = dict[str, Any]
 
@@ -198,8 +202,25 @@ def encode_all(
 
 
 def sweep(folder: Path, stems: set[str]) -> None:
-    """Delete shards that no longer belong to the set, and what an interrupted run left behind."""
+    """Delete shards that no longer belong to the set, and what an interrupted run left behind; nothing else."""
     for path in folder.iterdir():
-        stem = path.name.split(".")[0]
-        if "-of-" in stem and (stem not in stems or path.suffix == ".tmp"):
+        ours = _OURS.fullmatch(path.name) and path.is_file()
+        if ours and (path.name.split(".")[0] not in stems or path.suffix == ".tmp"):
             path.unlink()
+
+
+def mended(shard: Shard, report: Entry, rate: int) -> bool:
+    """Whether a file that was left out of a finished shard can be read now.
+
+    What failed may have been the disk's, or the permissions', of which its name, size and time tell nothing.
+    """
+    from fatk.audio import UnreadableError, read_pcm
+
+    for clip in shard.clips:
+        if clip.name in report["left_out"]:
+            try:
+                read_pcm(clip.path, rate)
+            except (UnreadableError, OSError):
+                continue
+            return True
+    return False

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
-from fatk.pictures import hertz_axis, seconds_per_column
+from fatk.pictures import hertz_axis
 from fatk.show_themes import DOTS
 from pipelines.filterbank import band_edges
 from pipelines.settings import FeatureSettings
@@ -62,7 +62,7 @@ def strips(images: Mapping[str, np.ndarray], settings: FeatureSettings, seconds:
     axes = figure.subplots(len(images), 1, sharex=True, squeeze=False)[:, 0]
     drawn = None
     for axis, (name, image) in zip(axes, images.items(), strict=True):
-        step = seconds_per_column(image, settings)
+        step = settings.column_seconds
         lead = max(settings.shortest / settings.rate - seconds, 0) / 2
         extent = (-lead, image.shape[1] * step - lead, -0.5, image.shape[0] - 0.5)
         shown = axis.imshow(

@@ -32,8 +32,10 @@ def open_run(config: Config, overwrite: bool, resume: bool) -> folders.Run:
         raise cli.UserError(f"{run.folder}: exists already. Add --resume, --overwrite, or name=another.")
     if resume:
         before, now = to_toml(load_config(run.config)).splitlines(), to_toml(config).splitlines()
-        changed = sorted(set(now) - set(before)) or sorted(set(before) - set(now))
-        if changed:
+        if before != now:
+            changed = (
+                sorted(set(now) - set(before)) or sorted(set(before) - set(now)) or ["stages in other order"]
+            )
             raise cli.UserError(
                 f"{run.folder}: was started with other settings, now given: {'; '.join(changed)}. "
                 "Give the same ones, or name=another."

@@ -18,7 +18,7 @@ from fatk.tensorboard import Board
 from fatk.train import Outcome
 from models import losses, mixup, networks, schedules
 from models.tagger import Tagger
-from pipelines.splits import write_splits
+from pipelines.splits import same_splits, write_splits
 
 
 class Trainer:
@@ -54,6 +54,12 @@ class Trainer:
             device_features.build(config),
             name="tagger",
         )
+        begun = run.splits.exists() and any(run.checkpoints.glob("state-*.npz"))
+        if begun and not same_splits(run.splits, prepared.split, prepared.source):
+            raise cli.UserError(
+                f"{run.folder}: was begun with other clips or labels than the set has now. "
+                "Begin anew (--overwrite), or give name=another."
+            )
         write_splits(run.splits, prepared.split, prepared.source)
         folders.write_text(run.classes, "\n".join(prepared.classes) + "\n")
         self.callbacks = tuple(callbacks)
@@ -164,9 +170,9 @@ class Trainer:
         """Paths of weights, first layers first; one group where there are few layers and rates are `alike`."""
         try:
             return networks.layer_groups(self.network, self.config.train.groups)
-        except ValueError:
+        except ValueError as error:
             if not alike:
-                raise
+                raise cli.UserError(str(error).replace("`groups`", "`train.groups`")) from None
             return networks.layer_groups(self.network, 1)
 
     def _build(self) -> None:

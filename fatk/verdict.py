@@ -1,13 +1,14 @@
 """What a run's kept weights are worth: validation and test clips scored, tables written, all in a summary."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from fatk import folders, runtime, scoring
+from fatk import cli, folders, runtime, scoring
 from fatk.checkpoint import Progress
 from fatk.feeds import Feeds
 from models.tagger import Tagger
@@ -27,7 +28,7 @@ class Verdict:
 def predict(feeds: Feeds, examples: Examples, network: keras.Model) -> np.ndarray:
     """-> (clips, classes) probabilities, the mean over evenly spaced crops."""
     scorer = Tagger(network)
-    chances = np.zeros(examples.targets.shape, np.float32)
+    chances = np.zeros(examples.targets.shape)  # float32 makes 1 of all logits over 17
     for part in feeds.evaluation(examples, with_rows=True):
         rows = part.pop("row").numpy()
         logits = scorer.predict_on_batch({k: v.numpy() for k, v in part.items()})["logits"]
@@ -44,7 +45,10 @@ def judge(run: folders.Run, feeds: Feeds, network: keras.Model, progress: Progre
     scores = scoring.Scores(names, feeds.valid.targets, chances)
     rows = scores.per_class(prepared.classes)
     scoring.write_per_class(run.per_class, rows)
+    before = run.predictions.read_bytes() if run.predictions.exists() else b""
     scoring.write_predictions(run.predictions, names, prepared.classes, chances)
+    if run.predictions.read_bytes() != before:
+        _void(run)
     summary = {
         "name": config.name,
         "val_lwlrap": scores.lwlrap,
@@ -62,6 +66,14 @@ def judge(run: folders.Run, feeds: Feeds, network: keras.Model, progress: Progre
     }
     folders.write_text(run.summary, json.dumps(summary, indent=1) + "\n")
     return Verdict(summary, chances, rows)
+
+
+def _void(run: folders.Run) -> None:
+    """Remove what was made of the weights before these: a new SavedModel would take their thresholds over."""
+    for path in (run.decisions, run.reliability, run.formats):
+        if path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            cli.say(f"{path}: was made of earlier weights and is gone; make it again of these")
 
 
 def _test(run: folders.Run, feeds: Feeds, network: keras.Model) -> float | None:

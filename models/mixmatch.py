@@ -11,7 +11,10 @@ A step, from labelled clips and several augmentations of unlabelled ones:
 import keras
 from keras import ops
 
-from models.mixup import Mixup, mix
+from models import losses
+from models.mixup import Mixup, complete, mix
+
+UNLABELLED = "unlabelled_"  # begins the name of what comes from the draw of unlabelled clips
 
 
 def guess(network, images):
@@ -49,15 +52,14 @@ def squared_error(target, logits):
     return ops.mean(ops.square(target - ops.sigmoid(ops.cast(logits, "float32"))), axis=-1)
 
 
-def loss(each, target, logits, labelled, weight):
-    """-> (): mean of the (rows,) losses of labelled rows + weight x mean squared error of the others.
+def loss(each, errors, labelled, guessed_weight, weight=None):
+    """-> (): mean of the (rows,) losses of labelled rows + guessed_weight x mean of the others' squared errors.
 
-    `labelled` (rows,) is 1 or 0; `weight` () as the layer gives it.
+    `errors` (rows,) of `squared_error`; `labelled` (rows,) is 1 or 0; `guessed_weight` () as the layer gives it.
+    `weight` (rows,), None: 1, is of the labelled rows, as in `losses.weighted_mean`.
     """
-    others = 1 - labelled
-    given = ops.sum(each * labelled) / ops.maximum(ops.sum(labelled), 1.0)
-    guessed = ops.sum(squared_error(target, logits) * others) / ops.maximum(ops.sum(others), 1.0)
-    return given + weight * guessed
+    guessed = losses.weighted_mean(errors, 1 - labelled)
+    return losses.weighted_mean(each, labelled, weight) + guessed_weight * guessed
 
 
 @keras.saving.register_keras_serializable("fatk")
@@ -66,10 +68,14 @@ class MixMatch(Mixup):
 
     Called on {"image": (batch, ...), "target": (batch, classes), "unlabelled_image": (clips, augmentations,
     ...), "guess": (clips, classes) of `guess`}, and "unlabelled_target" (clips, classes), the given labels,
-    where `prior` is not 0. Gives {"image", "target", "labelled", "unlabelled_weight"}: rows of the batch, then
-    of the unlabelled clips augmentation by augmentation; `labelled` (rows,) is 1 or 0; `unlabelled_weight` ()
+    where `prior` is not 0. Gives {"image", "target", "labelled", "guessed_weight"}: rows of the batch, then
+    of the unlabelled clips augmentation by augmentation; `labelled` (rows,) is 1 or 0; `guessed_weight` ()
     rises linearly from 0 to `weight` over the first `ramp` training steps, which the layer counts. Outside of
     training the batch passes alone.
+
+    What else the batch has, (batch, ...), is mixed alike with what the unlabelled clips have of it: "weight" with
+    "unlabelled_weight" (clips,), and "domain" with "unlabelled_domain"; both are 1 where they are not given. A
+    domain is a share of noisy labels, so that of an unlabelled clip counts by `prior`, their share in a guess.
     """
 
     def __init__(
@@ -101,43 +107,43 @@ class MixMatch(Mixup):
 
     def call(self, inputs, training=False):
         """Guess, join, mix while training."""
-        image, target = inputs["image"], inputs["target"]
+        own = _own(inputs)
         if not training:
-            return {"image": image, "target": target}
-        views = inputs["unlabelled_image"]
-        clips, augmentations = ops.shape(views)[0], views.shape[1]
-        chance = inputs["guess"]
-        if self.prior:
-            chance = blend(chance, inputs["unlabelled_target"], self.prior)
-        guessed = ops.stop_gradient(sharpen(chance, self.temperature))
-        # Clips of one augmentation stand together, so that rows are (augmentation, clip) for both.
-        views = ops.reshape(ops.swapaxes(views, 0, 1), (-1, *views.shape[2:]))
-        labelled = ops.concatenate(
-            [ops.ones_like(target[:, 0]), ops.zeros((clips * augmentations,), target.dtype)]
-        )
-        image = ops.concatenate([image, views])
-        target = ops.concatenate([target, ops.tile(guessed, (augmentations, 1))])
+            return own
+        draw = self._guessed(inputs)
+        labelled = ops.concatenate([ops.ones_like(own["target"][:, 0]), ops.zeros_like(draw["target"][:, 0])])
+        rows = {key: ops.concatenate([value, draw[key]]) for key, value in own.items()}
         if self.alpha > 0:
-            rows = ops.shape(image)[0]
-            share = self.shares(rows)
-            partner = keras.random.shuffle(ops.arange(rows), seed=self.draws)
-            image, target = mix(image, image, partner, share), mix(target, target, partner, share)
+            count = ops.shape(labelled)[0]
+            share = self.shares(count)
+            partner = keras.random.shuffle(ops.arange(count), seed=self.draws)
+            rows = {key: mix(value, value, partner, share) for key, value in rows.items()}
         weight = self.weight * ops.minimum(ops.cast(self.steps, "float32") / max(self.ramp, 1), 1.0)
         if self.ramp == 0:
             weight = ops.convert_to_tensor(float(self.weight))
         self.steps.assign_add(1)
-        return {"image": image, "target": target, "labelled": labelled, "unlabelled_weight": weight}
+        return {**rows, "labelled": labelled, "guessed_weight": weight}
+
+    def _guessed(self, inputs):
+        """-> what the unlabelled clips bring, with guesses for targets, (augmentations x clips, ...) each."""
+        draw = {key[len(UNLABELLED) :]: value for key, value in inputs.items() if key.startswith(UNLABELLED)}
+        views, chance = draw.pop("image"), inputs["guess"]
+        if self.prior:
+            chance = blend(chance, draw["target"], self.prior)
+        draw["target"] = ops.stop_gradient(sharpen(chance, self.temperature))
+        draw = complete(draw, domain=1.0)
+        draw["domain"] = self.prior * draw["domain"]
+        # Clips of one augmentation stand together, so that rows are (augmentation, clip) for all.
+        rows = {key: ops.concatenate([value] * views.shape[1]) for key, value in draw.items()}
+        return rows | {"image": ops.reshape(ops.swapaxes(views, 0, 1), (-1, *views.shape[2:]))}
 
     def compute_output_shape(self, input_shape):
         """Rows of both kinds."""
-        image, views = input_shape["image"], input_shape["unlabelled_image"]
-        rows = None if image[0] is None or views[0] is None else image[0] + views[0] * views[1]
-        return {
-            "image": (rows, *image[1:]),
-            "target": (rows, *input_shape["target"][1:]),
-            "labelled": (rows,),
-            "unlabelled_weight": (),
-        }
+        own, views = _own(input_shape), input_shape["unlabelled_image"]
+        batch = own["image"][0]
+        rows = None if batch is None or views[0] is None else batch + views[0] * views[1]
+        mixed = {key: (rows, *shape[1:]) for key, shape in own.items()}
+        return {**mixed, "labelled": (rows,), "guessed_weight": ()}
 
     def get_config(self):
         """What `from_config` needs."""
@@ -148,3 +154,8 @@ class MixMatch(Mixup):
             "weight": self.weight,
             "ramp": self.ramp,
         }
+
+
+def _own(given):
+    """Of what the layer is given, or its shapes: what the batch brings."""
+    return {key: one for key, one in given.items() if key != "guess" and not key.startswith(UNLABELLED)}

@@ -69,11 +69,11 @@ class NoisyMixup(Mixup):
     def call(self, inputs, training=False):
         """Mix while training."""
         own = {key: value for key, value in inputs.items() if not key.startswith(NOISY)}
-        own = _complete(own, domain=0.0)
+        own = complete(own, domain=0.0)
         if not training or self.alpha == 0:
             return own
         draw = {key[len(NOISY) :]: value for key, value in inputs.items() if key.startswith(NOISY)}
-        draw = _complete(draw, domain=1.0)
+        draw = complete(draw, domain=1.0)
         batch, drawn = ops.shape(own["image"])[0], ops.shape(draw["image"])[0]
         share = self.shares(batch)
         partner = keras.random.shuffle(ops.arange(batch + drawn), seed=self.draws)[:batch]
@@ -87,7 +87,7 @@ class NoisyMixup(Mixup):
         return {"weight": own["image"][:1], "domain": own["image"][:1], **own}
 
 
-def _complete(clips: dict[str, Any], domain: float) -> dict[str, Any]:
+def complete(clips: dict[str, Any], domain: float) -> dict[str, Any]:
     """Clips with a weight of 1 and a domain, (batch,) each, where they bring none of their own."""
     one = ops.ones_like(clips["target"][:, 0])
     return {"weight": one, "domain": domain * one, **clips}

@@ -18,7 +18,7 @@ TRUNKS: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
     "densenet121": densenet.trunk,
 }
 
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def build(

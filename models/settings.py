@@ -26,7 +26,8 @@ class NetworkSettings:
     head: Literal["reference", "attention"] = "reference"
     noisy_head: bool = False  # a second head answers for noisy labels while training
     coordinates: bool = False  # a fourth channel tells each row's place on the frequency axis
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of activations; weights stay float32
+    # Of activations; weights stay float32. No float16: small gradients vanish in it unless the loss is scaled.
+    precision: Literal["float32", "bfloat16"] = "float32"
     dropout: float = 0.5  # before the last dense layer; half of it before the first
 
     def __post_init__(self) -> None:
@@ -83,7 +84,7 @@ class LossSettings:
     gamma: float = 2.0  # focal: how much less easy labels count
     q: float = 0.7  # lq: towards 0 cross-entropy, 1 the error that noise moves least
     smoothing: float = 0.0  # targets are drawn towards 0.5 by this share; not for lsep
-    noisy_weight: float = 1.0  # of a noisy clip against a curated one
+    noisy_weight: float = 1.0  # of a noisy clip against a curated one; mixmatch: in the labelled term alone
 
     def __post_init__(self) -> None:
         """Raise `ValueError` where a value cannot be."""

@@ -104,12 +104,12 @@ class Tagger(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean over the labelled clips of a batch, each by its weight; MixMatch's two terms where it mixed."""
         each, counted = self._terms(y_pred)
-        if "unlabelled_weight" in y_pred:
-            loss = mixmatch.loss(
-                each, y_pred["target"], y_pred["logits"], y_pred["labelled"], y_pred["unlabelled_weight"]
-            )
+        weight = y_pred.get("weight")
+        if "guessed_weight" in y_pred:
+            errors = _each(mixmatch.squared_error, y_pred)
+            loss = mixmatch.loss(each, errors, y_pred["labelled"], y_pred["guessed_weight"], weight)
         else:
-            loss = losses.weighted_mean(each, counted, y_pred.get("weight"))
+            loss = losses.weighted_mean(each, counted, weight)
         # A loss can be infinite where its gradients are not; the optimiser, which sees these, is to notice.
         return loss * ops.stop_gradient(ops.where(ops.isfinite(loss), 1.0, float("nan")))
 
@@ -117,20 +117,14 @@ class Tagger(keras.Model):
         """Loss over all labelled clips, and lwlrap of the given labels (of mixed images while training)."""
         each, counted = self._terms(y_pred)
         self.loss_mean.update_state(each, sample_weight=counted)
-        if "unlabelled_weight" not in y_pred:  # whose rows are not those of the batch
+        if "guessed_weight" not in y_pred:  # whose rows are not those of the batch
             self.lwlrap.update_state(x["target"], y_pred["logits"])
         return self.get_metrics_result()
 
     def _terms(self, y_pred):
         """-> ((rows,) loss of each, (rows,) 1 where it has a label that was given)."""
-        target = y_pred["target"]
-        if "noisy_logits" in y_pred and "domain" in y_pred:
-            each = losses.two_headed(
-                self.each_loss, target, y_pred["logits"], y_pred["noisy_logits"], y_pred["domain"]
-            )
-        else:
-            each = self.each_loss(target, y_pred["logits"])
-        labelled = ops.cast(ops.any(target > 0, axis=-1), "float32")
+        each = _each(self.each_loss, y_pred)
+        labelled = ops.cast(ops.any(y_pred["target"] > 0, axis=-1), "float32")
         return each, labelled * y_pred["labelled"] if "labelled" in y_pred else labelled
 
     @property
@@ -140,6 +134,14 @@ class Tagger(keras.Model):
         Keras' own loss tracker is left out: it weighs batches alike, a last one that is mostly filling too.
         """
         return [self.loss_mean, self.lwlrap]
+
+
+def _each(loss, y_pred):
+    """(target, logits) -> (rows,) loss and what `call` gave -> (rows,) loss of one head or of both."""
+    target, logits = y_pred["target"], y_pred["logits"]
+    if "noisy_logits" in y_pred and "domain" in y_pred:
+        return losses.two_headed(loss, target, logits, y_pred["noisy_logits"], y_pred["domain"])
+    return loss(target, logits)
 
 
 def _named(output):

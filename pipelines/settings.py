@@ -192,6 +192,11 @@ class FeatureSettings:
         return self.stretch != "hop" and self.pace != 1
 
     @property
+    def column_seconds(self) -> float:
+        """Seconds from one column of an image to the next."""
+        return self.hop * float(self.pace if self.narrows else 1) / self.rate
+
+    @property
     def shortest(self) -> int:
         """Samples to which shorter clips are padded, half on each side."""
         return round(self.rate * (1 if self.narrows else self.seconds))

@@ -72,8 +72,15 @@ def read_folders(settings: DataSettings) -> Source:
         for label in classes
         if (root / label).is_dir()
         for path in sorted((root / label).rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
     ]
+    for clip in clips:
+        try:
+            clip.name.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{root}: {os.fsencode(clip.name)!r} is no name in UTF-8. Rename the file."
+            ) from None
     if not clips:
         raise DataError(
             f"{root}: no audio files in folders of classes. One folder a class is expected, with files in "
@@ -98,4 +105,9 @@ def read_source(settings: DataSettings, flagged: bool = False) -> Source:
     Clips that the set's organisers flagged as wrong are left out unless `flagged` is set.
     """
     source = READERS[settings.kind](settings)
+    for name in source.classes:
+        if "," in name:
+            raise DataError(
+                f"{settings.path}: the class {name!r} has a comma, by which labels are told apart. Rename it."
+            )
     return source if flagged else drop_flagged(source, settings.kind)

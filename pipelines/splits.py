@@ -3,7 +3,8 @@
 import csv
 import os
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pipelines.settings import DataSettings
 from pipelines.tables import CURATED, NOISY, TEST, Clip, DataError, Source
 
 ROLES = ("train", "valid", "test")
+_HEADER = ("fname", "pool", "split", "labels")
 
 
 @dataclass(frozen=True)
@@ -128,13 +130,26 @@ def write_splits(path: Path, made: Split, source: Source | None = None) -> None:
 
     With `source`, the clips that are not used follow, with an empty split. The file is whole or not there.
     """
-    used = {clip.key for role in ROLES for clip in getattr(made, role)}
-    unused = [clip for clip in source.clips if clip.key not in used] if source else []
     unfinished = path.with_name(path.name + ".tmp")
     with unfinished.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(["fname", "pool", "split", "labels"])
-        for role in ROLES:
-            writer.writerows([c.name, c.pool, role, ",".join(c.labels)] for c in getattr(made, role))
-        writer.writerows([c.name, c.pool, "", ",".join(c.labels)] for c in unused)
+        writer.writerow(_HEADER)
+        writer.writerows(_rows(made, source))
     os.replace(unfinished, path)
+
+
+def same_splits(path: Path, made: Split, source: Source | None = None) -> bool:
+    """Whether a `splits.csv` holds what `write_splits` would write of these clips, in whatever order."""
+    with path.open(newline="", encoding="utf-8") as lines:
+        header, *rows = [tuple(row) for row in csv.reader(lines)] or [()]
+    return header == _HEADER and Counter(rows) == Counter(_rows(made, source))
+
+
+def _rows(made: Split, source: Source | None) -> Iterator[tuple[str, ...]]:
+    used = {clip.key for role in ROLES for clip in getattr(made, role)}
+    for role in ROLES:
+        for clip in getattr(made, role):
+            yield clip.name, clip.pool, role, ",".join(clip.labels)
+    for clip in source.clips if source else ():
+        if clip.key not in used:
+            yield clip.name, clip.pool, "", ",".join(clip.labels)

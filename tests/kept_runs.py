@@ -38,9 +38,10 @@ def write_run(
     ]
     folders.write_rows(folder / "history.csv", ("epoch", "stage", "loss", "val_loss", "val_lwlrap"), curve)
     (folder / "summary.json").write_text(
-        json.dumps({"name": folder.name, "seed": seed, "seconds": 60.0 * seed})
+        json.dumps({"name": folder.name, "seed": seed, "epochs": EPOCHS, "seconds": 60.0 * seed})
     )
     tree = {"name": folder.name, "seed": seed, "data": {"kind": "demo", "path": "/somewhere/set"}}
+    tree["stage"] = [{"epochs": EPOCHS}]
     settings = to_toml(from_tree(tree | {"train": {"keep": "last"}, "evaluate": {"crops": 5}}))
     (folder / "config.toml").write_text(f"{settings}\n# clips: 0123 \n")
     return settings

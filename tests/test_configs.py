@@ -193,6 +193,10 @@ def test_a_key_under_a_value_is_no_key() -> None:
         ("features.seconds=0.5", "`features.seconds` must be from 1 to 60. Received: 0.5."),
         ("features.fmax=20000", "`features.fmax` must be from 1 to 11025.0. Received: 20000.0."),
         ("train.batch=one", "`train.batch` must be a valid integer. Received: 'one'."),
+        (
+            "network.precision=float16",
+            "`network.precision` must be one of float32, bfloat16. Received: 'float16'.",
+        ),
         ("data.strict=1", "`data.strict` must be a valid boolean. Received: 1."),
         ("mixing.alpha=-1", "`mixing.alpha` must be finite and at least 0. Received: -1.0."),
         ("mixing.alpha=nan", "`mixing.alpha` must be finite and at least 0. Received: nan."),
@@ -222,6 +226,21 @@ def test_types_and_ranges(override: str, line: str) -> None:
 def test_values_that_do_not_go_together_are_said() -> None:
     found = problems(DEMO, "features.seconds=40")
     assert found == ["`evaluate.segment_seconds` must be at least `features.seconds`, 40. Received: 30."]
+
+
+def test_a_head_for_noisy_labels_is_refused_where_mixmatch_uses_none() -> None:
+    asked = ["mixing.kind=mixmatch", "network.noisy_head=true"]
+    assert problems(DEMO, *asked) == [
+        "`network.noisy_head` must be false with `mixing.kind` = 'mixmatch', which uses no noisy label, unless "
+        "`mixing.prior` is above 0 or `mixing.partners` is single. Received: true."
+    ]
+    for more in (
+        "mixing.prior=0.1",
+        "mixing.partners=single",
+        "mixing.kind=noisy",
+        "network.noisy_head=false",
+    ):
+        assert load_config(DEMO, [*asked, more]).mixing.kind in ("mixmatch", "noisy")
 
 
 def test_every_problem_is_said_at_once(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import signal
 import struct
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,6 +15,7 @@ import pytest
 from fatk import checkpoint
 from fatk.callbacks import Keeper
 from fatk.checkpoint import Progress
+from fatk.cli import UserError
 from fatk.config import Config, load_config
 from fatk.train import Outcome
 from fatk.train import train as run_training
@@ -214,6 +216,28 @@ def test_an_undisturbed_run(undisturbed: Outcome) -> None:
         ("2", "1"),
         ("3", "1"),
     ]
+
+
+@pytest.mark.slow
+def test_a_run_of_other_clips_does_not_go_on(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of fewer, say: a checkpoint would lie beyond the epoch's end, and clips that trained might validate."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(0, 1, patch)
+        run = run_training(config).run
+    splits = run.splits.read_text()
+    assert ",train," in splits
+    run.splits.write_text(splits.replace(",train,", ",valid,", 1))
+    with pytest.raises(UserError, match=r"was begun with other clips or labels than the set has now\."):
+        run_training(config, resume=True)
+    run.splits.write_text(splits)
+    exchanged = replace(config, stage=config.stage[::-1])
+    with pytest.raises(
+        UserError, match=r"was started with other settings, now given: stages in other order\."
+    ):
+        run_training(exchanged, resume=True)
 
 
 STOPS = (

@@ -17,6 +17,7 @@ from sklearn.metrics import label_ranking_average_precision_score
 from fatk import cli, crossval, kept, locks, runtime, trainer
 from fatk.callbacks import Keeper
 from fatk.config import load_config
+from fatk.folds import fold_numbers
 from fatk.prepare import prepare
 
 pytestmark = pytest.mark.slow
@@ -235,9 +236,17 @@ def test_other_scoring_trains_nothing(place: Path, capsys: pytest.CaptureFixture
     ]
     histories = [(folder / "history.csv").read_text() for folder in folders]
     (folders[2] / "summary.json").unlink()  # stopped while it was scored
+    decisions = [folder / "decisions.json" for folder in folders]
+    for path in decisions:
+        path.write_text("{}")
     capsys.readouterr()
 
+    # Scored as before: what was made of these scores stays.
+    assert crossval.main([*command, "--export"]) == 0
+    assert all(path.exists() for path in decisions)
+
     assert crossval.main([*command, "evaluate.crops=1"]) == 0
+    assert not any(path.exists() for path in decisions)
     said = " ".join(capsys.readouterr().out.split())
     assert "seed 3, fold 1: `evaluate.crops` was 2; its weights are scored again" in said
     assert "fold 5: `evaluate.crops`" not in said
@@ -310,6 +319,26 @@ def test_a_finished_run_outlives_a_move_and_a_change(place: Path, capsys: pytest
     assert "seed 3, fold 5: its clips are others than they were; it begins anew" in said
 
 
+def test_folds_of_other_clips_are_trained_anew(place: Path, capsys: pytest.CaptureFixture) -> None:
+    """The table's folds, or those that another seed draws: settings and labels are what they were."""
+    command = ["--config", "beeps.toml", "--seeds", "1"]
+    assert crossval.main(command) == 0
+    table = place / "t.csv"
+    text = table.read_text()
+    first, last = ("00.wav,low,1", "12.wav,low,5")
+    assert first in text
+    assert last in text
+    table.write_text(text.replace(first, first[:-1] + "5").replace(last, last[:-1] + "1"))
+    capsys.readouterr()
+    assert crossval.main(command) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("it trained or was judged on other clips; what was finished is now") == 2
+    assert "fold 2: it trained" not in said  # which still holds out its own, and trains on the same others
+    folder = place / "runs" / "beeps-crossval"
+    own = [row["fname"] for row in rows(folder / "seed3-fold1" / "predictions.csv")]
+    assert sorted(own) == [f"{n:02d}.wav" for n in (*range(1, 6), 12)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -341,6 +370,13 @@ def test_folds_may_be_drawn(place: Path) -> None:
         assert [row["fname"] for row in own] == [clip.name for clip in split.valid]
         seen += [row["fname"] for row in own]
     assert sorted(seen) == [f"{n:02d}.wav" for n in range(CLIPS)]
+
+
+def test_noisy_clips_that_validate_make_no_folds(place: Path) -> None:
+    prepared = prepare(load_config("beeps.toml"))
+    config = load_config("beeps.toml", ["split.validate=noisy", "split.noisy=full"])
+    with pytest.raises(cli.UserError, match=r"`split\.validate` must be 'curated' .* Received: 'noisy'\.$"):
+        fold_numbers(config, prepared)
 
 
 def test_a_config_without_folds_is_refused(place: Path) -> None:

@@ -44,6 +44,28 @@ def refused(capsys: pytest.CaptureFixture) -> Callable[..., str]:
     return run
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_a_full_disk_is_a_line(refused: Callable[..., str]) -> None:
+    def full(_: Sequence[str]) -> int:
+        with open("/dev/full", "w", encoding="utf-8") as out:
+            out.write("x")
+        return 0
+
+    assert refused(full) == "No space left on device. What was written before is whole."
+
+
+def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture) -> None:
+    """No markup, no pictures of what stands between colons."""
+    names = ["[noise]", "Dog [bark]", "music [/noise]", "site:a:day:bird:1.wav"]
+    cli.table("run [v2]", ("class", "[b]"), [(name, "") for name in names])
+    for name in names:
+        cli.say(f"{name}: animal:dog:bark", style="yellow")
+    said = capsys.readouterr().out
+    for name in (*names, "run [v2]", "[b]"):
+        assert said.count(name) >= 1 + (name in names)
+    assert said.count("animal:dog:bark") == len(names)
+
+
 def sound(path: Path, seconds: float = 0.2, rate: int = RATE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     time = np.arange(round(seconds * rate)) / rate
@@ -332,7 +354,7 @@ def test_a_sound_that_cannot_be_read(how: str, model: Path, good: Path, refused:
     path = good.parent / "bad.wav"
     if how != "missing":
         path.write_text("" if how == "empty" else "no sound at all")
-    line = refused(predict.main, "--model", model, good.parent / "clips" / "0.wav", path)
+    line = refused(predict.main, "--model", model, path)
     assert line.startswith(f"{path}: ")
     line = refused(features.main, "--config", good, "--audio", path, "--out", "x.npy")
     assert line.startswith(f"{path}: ")

@@ -35,10 +35,8 @@ class Bands:
         return 12 * tf.concat([thirds, tf.reduce_mean(thirds, axis=1, keepdims=True)], axis=1) - 6
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_model(folder: Path) -> Path:
     """A run's folder with a SavedModel and thresholds."""
-    folder = tmp_path_factory.mktemp("run")
     (folder / "classes.txt").write_text("\n".join(CLASSES) + "\n")
     config = f"[features]\nrate = {RATE}\nseconds = 1.0\n[evaluate]\nsegment_seconds = {SEGMENT}\n"
     (folder / "config.toml").write_text(config)
@@ -50,6 +48,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"class": name, "threshold": 0.2} for name in CLASSES]
     (folder / "decisions.json").write_text(json.dumps({"temperature": 1.0, "classes": rows}))
     return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +204,8 @@ def test_standard_input_is_a_sound_file(model: Path, tmp_path: Path, capsys, mon
 
 
 def test_folders_and_patterns(tmp_path: Path) -> None:
-    for name in ("b.wav", "a.FLAC", "deep/c.ogg", "deep/notes.txt", "odd[1].wav"):
+    hidden = ("._b.wav", "deep/.c.wav", ".trash/d.wav", ".trash/deep/e.wav")
+    for name in ("b.wav", "a.FLAC", "deep/c.ogg", "deep/notes.txt", "odd[1].wav", *hidden):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
 
@@ -212,8 +216,13 @@ def test_folders_and_patterns(tmp_path: Path) -> None:
     assert found("*.wav", "b.wav") == ["b.wav", "odd[1].wav"]
     assert found("odd[1].wav", "deep/*.txt") == ["odd[1].wav", "deep/notes.txt"]
     assert found("**/*.ogg") == ["deep/c.ogg"]
+    assert found("**/*.wav", "*") == ["b.wav", "odd[1].wav", "a.FLAC", "deep/c.ogg"]
+    # Unless one asks for them.
+    assert found("._b.wav", ".trash") == ["._b.wav", ".trash/d.wav", ".trash/deep/e.wav"]
+    assert found(".*.wav") == ["._b.wav"]
     assert inputs.sound_files(["-", "gone.wav"]) == [Path("-"), Path("gone.wav")]
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "._a.wav").touch()
     with pytest.raises(cli.UserError, match="empty: no sound files in it"):
         found("empty")
     with pytest.raises(cli.UserError, match=r"\*\.mp3: no file matches"):
@@ -231,17 +240,6 @@ def test_folders_and_patterns(tmp_path: Path) -> None:
 def test_what_does_not_go_together(given: list[str], said: str, model: Path) -> None:
     with pytest.raises(cli.UserError, match=said):
         predict.main(["--model", str(model), *given])
-
-
-def test_a_file_that_breaks_leaves_no_half_table(model: Path, tmp_path: Path) -> None:
-    good = write(tmp_path / "good.wav", sweep(5))
-    bad = write(tmp_path / "bad.wav", np.append(sweep(9), np.nan), subtype="FLOAT")
-    out = tmp_path / "w.csv"
-    with pytest.raises(cli.UserError, match=r"bad\.wav: it holds values that are not numbers"):
-        predict.main(["--model", str(model), "--windows", str(out), str(good), str(bad)])
-    assert not list(tmp_path.glob("w.csv*"))
-    with pytest.raises(cli.UserError, match=r"gone\.wav: no such file"):
-        predict.main(["--model", str(model), str(good), "gone.wav"])
 
 
 def test_a_model_without_settings_takes_short_files_only(model: Path, tmp_path: Path, capsys) -> None:

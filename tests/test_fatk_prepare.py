@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -291,6 +292,28 @@ def test_they_are_named_again_the_next_time(made: Set, capsys: pytest.CaptureFix
     assert made.shards == before
 
 
+def test_a_file_that_failed_for_a_while_is_taken_up(made: Set, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a disk that was away: the file itself is as it was."""
+    made.fill(8)
+    read = audio.read_pcm
+
+    def failing(path: Path, rate: int) -> np.ndarray:
+        if path.name == "good003.wav":
+            raise OSError(5, "Input/output error", str(path))
+        return read(path, rate)
+
+    config = made.config("data.unreadable=0.5")
+    with monkeypatch.context() as patch:
+        patch.setattr(audio, "read_pcm", failing)
+        assert prepare.prepare(config).manifest["clips"] == 7
+        before = made.shards
+        assert prepare.prepare(config).manifest["left_out"][0]["fname"] == "good003.wav"
+        assert made.shards == before
+    prepared = prepare.prepare(config)
+    assert prepared.manifest["left_out"] == []
+    assert stored(prepared)["curated/good003.wav"].shape == (1600,)
+
+
 def test_less_than_one_in_a_hundred_is_let_pass(made: Set) -> None:
     made.fill(120)
     made.add("empty.wav", "a").write_bytes(b"")
@@ -461,6 +484,38 @@ def test_another_rate_encodes_anew(made: Set) -> None:
     assert made.manifest["sampling_rate"] == 8000
 
 
+def test_shards_of_a_set_in_hand_stay(made: Set) -> None:
+    """An ablation has a row's set, and what it made of it, until the row's last seed has run."""
+    made.fill(6)
+    config = made.config()
+    first = prepare.prepare(config)
+    shards_of_it, own = set(made.shards), replace(first, split=first.split)
+    del first
+    low = made.config("features.rate=8000")
+    prepare.prepare(low)
+    assert len(made.shards) == 2
+    assert {len(pcm) for pcm in stored(own).values()} == {1600}
+    del own
+    prepare.prepare(low)
+    assert len(made.shards) == 1
+    assert not shards_of_it & set(made.shards)
+
+
+def test_settings_that_name_their_records_find_them_under_another_name(
+    made: Set, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.fill(6)
+    monkeypatch.chdir(made.folder)
+    named = made.config()
+    assert prepare.with_records(named) is named  # digests of what ran stay
+    unnamed = made.config("data.records=", "name=base")
+    found = prepare.with_records(unnamed)
+    assert prepare.records_folder(replace(found, name="other")) == made.folder / "records" / "base"
+    prepare.prepare(unnamed)
+    prepare.prepare(replace(found, name="other"))
+    assert [path.name for path in (made.folder / "records").iterdir()] == ["base"]
+
+
 def test_the_folder_of_another_set_is_refused(made: Set, tmp_path: Path) -> None:
     made.fill(6)
     prepare.prepare(made.config())
@@ -473,6 +528,36 @@ def test_the_folder_of_another_set_is_refused(made: Set, tmp_path: Path) -> None
     ):
         prepare.prepare(other.config(f"data.records={made.folder / 'shards'}"))
     assert made.shards == before
+
+
+def test_files_that_are_not_ours_stay(made: Set) -> None:
+    """Whatever their names look like: somebody may keep sounds where the shards go."""
+    made.fill(6)
+    names = ("sound-of-rain.wav", "best-of-2023.flac", "curated-0001-of-0002-notes.json", "b-of-c.tmp")
+    for name in names:
+        made.folder.joinpath("shards").mkdir(exist_ok=True)
+        (made.folder / "shards" / name).write_text("mine")
+    (made.folder / "shards" / "curated-0000-of-0001-0123456789ab.json").mkdir()
+    prepare.prepare(made.config())
+    made.rows.pop("good005.wav")
+    prepare.prepare(made.config())
+    assert len(made.shards) == 1  # the one of six clips is gone
+    for name in names:
+        assert (made.folder / "shards" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("clips.csv", "a,b\n"), ("owner.json", "[1]"), ("owner.json", "no")]
+)
+def test_a_folder_with_files_of_our_names_is_refused(made: Set, name: str, text: str) -> None:
+    made.fill(6)
+    path = made.folder / "shards" / name
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(DataError, match=rf"{name}: not a file of ours\. Choose another `data\.records`\.$"):
+        prepare.prepare(made.config())
+    assert path.read_text() == text
+    assert made.shards == {}
 
 
 def test_the_command_prints_the_splits(made: Set, capsys: pytest.CaptureFixture) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import fatk
+from fatk.config import Config, to_toml
 from fatk.tagger import SavedTagger
 from tests import served
 from tests.hostile import BODIES, UPLOADS, cut_wav, encoded, sound
@@ -27,7 +28,9 @@ PREDICT = "/v1/models/fatk:predict"
 
 @pytest.fixture(scope="module")
 def model(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return served.fit(shared, tmp_path_factory.mktemp("model"))
+    made = served.fit(shared, tmp_path_factory.mktemp("model"))
+    (made / "assets" / "config.toml").write_text(to_toml(Config(name="small", features=served.SETTINGS)))
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,7 @@ def test_a_clip_is_tagged_and_its_label_is_first(server: Server, tagger: SavedTa
     starts, scores = tagger.windows(clip)
     close([window["start"] for window in told["windows"]], starts.round(4))
     close([window["probabilities"] for window in told["windows"]], scores)
+    assert server.ask("GET", "/v1/about").json["window_seconds"] == served.SETTINGS.seconds
     assert told["windows"][1]["end"] == pytest.approx(starts[1] + 1.0)
     assert told["windows"][-1]["end"] == pytest.approx(told["seconds"], abs=1e-3)
     assert "image" not in told

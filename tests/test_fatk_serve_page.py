@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from fatk.config import Config, to_toml
 from tests import served
 from tests.browser import PATIENCE, Page, browser, find_chromium
 from tests.served import CLASSES, LABEL, Server
@@ -27,6 +28,7 @@ def server(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             pytest.fail(message)
         pytest.skip(message)
     model = served.fit(shared, tmp_path_factory.mktemp("model"))
+    (model / "assets" / "config.toml").write_text(to_toml(Config(name="small", features=served.SETTINGS)))
     with served.service(model, "--body-mb", "2", "--clip-seconds", "30") as running:
         yield running
 

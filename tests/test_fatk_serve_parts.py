@@ -1,4 +1,4 @@
-"""Parts of the service by themselves: batching, the guard around it, its axes, and its command line."""
+"""Parts of the service by themselves: batching, the guard around it, its pictures, and its command line."""
 
 import asyncio
 import base64
@@ -19,12 +19,10 @@ from fatk import cli
 from fatk.serve import __main__ as command
 from fatk.serve import pictures, sound
 from fatk.serve.batching import Batcher
-from fatk.serve.engine import Axes, Engine
 from fatk.serve.guard import Guard
 from fatk.serve.metrics import Metrics
 from fatk.serve.refusal import Refusal
 from fatk.serve.settings import ServeSettings
-from pipelines.filterbank import band_edges
 
 # ---- batching
 
@@ -220,7 +218,7 @@ def test_more_requests_than_may_run_are_refused() -> None:
     assert answers == [503, 503, 200, 200, 200]
 
 
-# ---- pictures and axes
+# ---- pictures
 
 
 def test_a_png_has_the_highest_band_on_top_and_keeps_short_events() -> None:
@@ -240,38 +238,6 @@ def test_the_envelope_of_a_waveform() -> None:
     assert max(high) == pytest.approx(1, abs=1e-3)
     assert [len(low), len(high)] == [10, 10]
     assert sound.envelope(np.array([0.5], np.float32)) == ([0.5], [0.5])
-
-
-class Tones(Engine):
-    """An engine whose image lights the band that a filterbank gives to the loudest tone."""
-
-    def __init__(self) -> None:
-        self.rate, self.bands, self.step = 22050, 64, 0.025
-        self.centres = band_edges(self.bands, 20.0, self.rate / 2)[1:-1]
-
-    def band(self, hertz: float) -> float:
-        return float(np.interp(hertz, self.centres, np.arange(self.bands)))
-
-    def image(self, waveform: np.ndarray) -> np.ndarray:
-        spectrum = np.abs(np.fft.rfft(waveform * np.hanning(len(waveform))))
-        made = np.zeros((self.bands, 1 + round(len(waveform) / self.rate / self.step)), np.uint8)
-        made[round(self.band(spectrum.argmax() * self.rate / len(waveform)))] = 255
-        return made
-
-
-def test_axes_are_measured_from_the_image_itself() -> None:
-    tones = Tones()
-    axes = tones._measure_axes()
-    assert axes.step == pytest.approx(tones.step)
-    assert len(axes.hertz) >= 6
-    for hertz, band in axes.hertz:
-        assert band == pytest.approx(tones.band(hertz), abs=0.51)
-
-
-def test_a_short_clip_stands_in_the_middle_of_its_padding() -> None:
-    axes = Axes(0.01, ())
-    assert axes.extent(101, 0.4) == pytest.approx((-0.3, 0.71))
-    assert axes.extent(101, 1.0) == pytest.approx((0.0, 1.01))
 
 
 # ---- the command line

@@ -8,6 +8,7 @@ from keras import ops
 from models import losses, mixmatch
 from models.mixmatch import MixMatch
 from models.networks import Average
+from models.tagger import Tagger
 
 
 def array(x: object) -> np.ndarray:
@@ -23,6 +24,13 @@ def given(batch: int = 4, clips: int = 3, views: int = 2) -> dict[str, np.ndarra
         "unlabelled_image": tags[batch:].reshape(views, clips, -1).swapaxes(0, 1),
         "guess": np.linspace(0.05, 0.95, clips * 3, dtype=np.float32).reshape(clips, 3),
     }
+
+
+def beside(batch: int, clips: int) -> dict[str, np.ndarray]:
+    """What a clip may bring beside image and target, another value for each."""
+    draw = np.random.default_rng(5)
+    names = {"weight": batch, "domain": batch, "unlabelled_weight": clips, "unlabelled_domain": clips}
+    return {name: draw.random(rows).astype(np.float32) for name, rows in names.items()}
 
 
 def slope(function, at: np.ndarray) -> np.ndarray:
@@ -140,11 +148,84 @@ def test_every_row_is_mixed_with_one_of_the_union_and_its_target_alike() -> None
     assert crossed > 20  # of 80 rows about 40
 
 
+@pytest.mark.parametrize("prior", [0.0, 0.25])
+def test_weight_and_domain_are_mixed_by_the_same_lambda(prior: float) -> None:
+    batch = given(8, 4) | {"unlabelled_target": np.zeros((4, 3), np.float32)}
+    more = beside(8, 4)
+    layer = MixMatch(0.75, prior=prior, seed=4)
+    made = {key: array(value) for key, value in layer(batch | more, training=True).items()}
+    shares = made["image"]  # tags, so row by row what it has of each
+    assert (shares[:8, 8:] > 0).any()
+    weight = np.concatenate([more["weight"], *[more["unlabelled_weight"]] * 2])
+    np.testing.assert_allclose(made["weight"], shares @ weight, rtol=1e-5)
+    # The given labels are `prior` of a guess, and no other part of it is noisy.
+    domain = np.concatenate([more["domain"], *[prior * more["unlabelled_domain"]] * 2])
+    np.testing.assert_allclose(made["domain"], shares @ domain, rtol=1e-5, atol=1e-7)
+
+
+def test_weight_and_domain_of_unlabelled_clips_are_1_where_they_bring_none() -> None:
+    own = {"weight": np.zeros(4, np.float32), "domain": np.zeros(4, np.float32)}
+    batch = given() | own | {"unlabelled_target": np.zeros((3, 3), np.float32)}
+    made = MixMatch(0.0, prior=0.25)(batch, training=True)
+    np.testing.assert_array_equal(array(made["weight"]), [0] * 4 + [1] * 6)
+    np.testing.assert_array_equal(array(made["domain"]), [0] * 4 + [0.25] * 6)
+
+
+def test_nothing_joins_that_the_batch_does_not_bring() -> None:
+    given_keys = {"image", "target", "labelled", "guessed_weight"}
+    assert set(MixMatch(0.75, seed=0)(given(), training=True)) == given_keys
+
+
+def two_heads() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((10,))
+    clean, noisy = (keras.layers.Dense(3, name=name)(image) for name in ("clean", "noisy"))
+    return keras.Model(image, {"logits": clean, "noisy_logits": noisy})
+
+
+def trained(batch: dict[str, np.ndarray], **matching: float) -> set[str]:
+    """-> the heads that a step changes."""
+    network = two_heads()
+    tagger = Tagger(network, MixMatch(ramp=0, seed=0, **matching))
+    tagger.compile(keras.optimizers.SGD(0.1))
+    before = {name: array(network.get_layer(name).kernel) for name in ("clean", "noisy")}
+    tagger.train_on_batch(batch)
+    return {name for name, was in before.items() if np.any(array(network.get_layer(name).kernel) != was)}
+
+
+def test_each_head_is_trained_by_its_labels() -> None:
+    batch = given() | {"unlabelled_target": np.eye(3, dtype=np.float32)}
+    del batch["guess"]  # the tagger's
+    curated, noisy = {"domain": np.zeros(4, np.float32)}, {"domain": np.ones(4, np.float32)}
+    silent = {"weight": np.zeros(4, np.float32)}  # so that the unlabelled term alone trains
+    assert trained(batch | noisy, alpha=0.0, weight=0.0) == {"noisy"}
+    assert trained(batch | curated, alpha=0.0, weight=0.0) == {"clean"}
+    assert trained(batch | curated, alpha=0.75, weight=10.0) == {"clean"}  # guesses are the clean head's
+    assert trained(batch | curated | silent, alpha=0.0, weight=10.0, prior=1.0) == {"noisy"}
+    assert trained(batch | curated | silent, alpha=0.0, weight=10.0, prior=0.5) == {"clean", "noisy"}
+
+
+def test_the_taggers_loss_of_two_heads_by_hand() -> None:
+    batch = given() | {"unlabelled_target": np.eye(3, dtype=np.float32)} | beside(4, 3)
+    del batch["guess"]
+    tagger = Tagger(two_heads(), MixMatch(0.75, weight=6.0, ramp=0, prior=0.25, seed=0))
+    made = tagger(batch, training=True)
+    got = {key: array(value).astype(np.float64) for key, value in made.items()}
+    terms = []
+    for key in ("logits", "noisy_logits"):
+        chance, target = 1 / (1 + np.exp(-got[key])), got["target"]
+        entropy = -(target * np.log(chance) + (1 - target) * np.log(1 - chance)).mean(1)
+        terms.append(np.stack([entropy, ((target - chance) ** 2).mean(1)]))
+    entropy, square = (1 - got["domain"]) * terms[0] + got["domain"] * terms[1]
+    wanted = (got["weight"] * entropy)[:4].mean() + 6 * square[4:].mean()
+    assert float(tagger.compute_loss(x=batch, y_pred=made)) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_the_unlabelled_weight_ramps_up() -> None:
     layer = MixMatch(0.75, weight=8.0, ramp=4, seed=0)
-    weights = [float(layer(given(), training=True)["unlabelled_weight"]) for _ in range(7)]
+    weights = [float(layer(given(), training=True)["guessed_weight"]) for _ in range(7)]
     np.testing.assert_allclose(weights, [0, 2, 4, 6, 8, 8, 8])
-    assert float(MixMatch(weight=8.0, ramp=0)(given(), training=True)["unlabelled_weight"]) == 8
+    assert float(MixMatch(weight=8.0, ramp=0)(given(), training=True)["guessed_weight"]) == 8
     layer(given(), training=False)
     assert int(layer.steps) == 7
 
@@ -156,9 +237,14 @@ def test_the_loss_by_hand() -> None:
     labelled = np.array([1.0, 1.0, 0.0, 0.0], np.float32)
     # Labelled: (1 + 3) / 2. The others' squares: (0.25 + 0.25) / 2 and (0.75 ** 2 + 0.25 ** 2) / 2.
     expected = 2 + 6 * (0.25 + 0.3125) / 2
-    assert float(mixmatch.loss(each, target, logits, labelled, 6.0)) == pytest.approx(expected, rel=1e-6)
-    assert float(mixmatch.loss(each, target, logits, labelled, 0.0)) == 2
-    assert float(mixmatch.loss(each, target, logits, 0 * labelled, 0.0)) == 0
+    errors = mixmatch.squared_error(target, logits)
+    assert float(mixmatch.loss(each, errors, labelled, 6.0)) == pytest.approx(expected, rel=1e-6)
+    assert float(mixmatch.loss(each, errors, labelled, 0.0)) == 2
+    assert float(mixmatch.loss(each, errors, 0 * labelled, 0.0)) == 0
+    # Weights are of the labelled rows alone, and do not divide: (1 + 3 / 2) / 2 instead of (1 + 3) / 2.
+    weight = np.array([1.0, 0.5, 0.25, 0.0], np.float32)
+    weighted = float(mixmatch.loss(each, errors, labelled, 6.0, weight))
+    assert weighted == pytest.approx(expected - 0.75, rel=1e-6)
 
 
 def test_the_batch_passes_alone_outside_of_training_and_unmixed_while_not_active() -> None:
@@ -166,6 +252,7 @@ def test_the_batch_passes_alone_outside_of_training_and_unmixed_while_not_active
     made = layer(batch, training=False)
     assert set(made) == {"image", "target"}
     np.testing.assert_array_equal(array(made["image"]), batch["image"])
+    assert set(layer(batch | beside(4, 3), training=False)) == {"image", "target", "weight", "domain"}
     layer.active.assign(0.0)
     np.testing.assert_array_equal(array(layer(batch, training=True)["image"]), np.eye(10))
 
@@ -174,7 +261,7 @@ def test_it_is_serialisable_and_says_its_shapes() -> None:
     layer = MixMatch(0.4, 0.6, prior=0.1, weight=5.0, ramp=10, seed=3)
     again = keras.layers.deserialize(keras.layers.serialize(layer))
     assert again.get_config() == layer.get_config()
-    batch = given() | {"unlabelled_target": np.zeros((3, 3), np.float32)}
+    batch = given() | beside(4, 3) | {"unlabelled_target": np.zeros((3, 3), np.float32)}
     first, second = (made(batch, training=True) for made in (layer, again))
     for key, value in first.items():
         np.testing.assert_array_equal(array(value), array(second[key]))
@@ -250,8 +337,8 @@ class Student(keras.Model):
         each = losses.binary_crossentropy(y_pred["target"], y_pred["logits"])
         if "labelled" not in y_pred:
             return ops.mean(each)
-        parts = (y_pred[key] for key in ("target", "logits", "labelled", "unlabelled_weight"))
-        return mixmatch.loss(each, *parts)
+        errors = mixmatch.squared_error(y_pred["target"], y_pred["logits"])
+        return mixmatch.loss(each, errors, y_pred["labelled"], y_pred["guessed_weight"])
 
 
 def error(kind: str, seed: int) -> float:

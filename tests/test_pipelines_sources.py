@@ -226,6 +226,7 @@ def folders(root: Path, **others: Any) -> Source:
 
 def test_folders(tmp_path: Path) -> None:
     files(tmp_path, "Rain/1.wav", "Bark/1.WAV", "Bark/deep/2.ogg", "Bark/notes.txt", ".git/3.wav", "4.wav")
+    files(tmp_path, "Rain/._1.wav")  # what macOS leaves beside a file on other systems' disks
     source = folders(tmp_path)
     assert source.classes == ("Bark", "Rain")
     assert labels(source) == {"Bark/1.WAV": ("Bark",), "Bark/deep/2.ogg": ("Bark",), "Rain/1.wav": ("Rain",)}
@@ -242,6 +243,12 @@ def test_folders(tmp_path: Path) -> None:
         (["Bark/a.txt"], (), r"set: no audio files in folders of classes\."),
         (["Bark/a.wav", "Rain/a.txt"], (), r"set: no audio files for the class 'Rain'\.$"),
         (["Bark/a.wav"], ("Bark", "Brak"), r"set: no audio files for the class 'Brak'\.$"),
+        (
+            ["Dog, barking/a.wav", "Rain/a.wav"],
+            (),
+            r"set: the class 'Dog, barking' has a comma, .* Rename it\.$",
+        ),
+        (["Bark/caf\udce9.wav"], (), r"set: b'Bark/caf\\xe9\.wav' is no name in UTF-8\. Rename the file\.$"),
     ],
 )
 def test_wrong_folders(tmp_path: Path, names: list[str], classes: tuple[str, ...], message: str) -> None:

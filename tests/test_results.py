@@ -1,7 +1,9 @@
 """The tables of results are what the kept predictions give, figure for figure, and nothing else."""
 
+import json
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from sklearn.metrics import confusion_matrix, label_ranking_average_precision_sc
 
 from fatk import cli, kept, results, results_pictures, results_tables, scoring
 from fatk.config import ConfigError, load_config, read_toml
+from fatk.folds import read_scores
 from fatk.results_figures import figures
 from pipelines.settings import DataSettings
 from pipelines.sources import read_source
@@ -47,6 +50,9 @@ def test_a_kept_row_can_be_made_again_and_is_honest(row: dict[str, str], shared:
     load_config(ROOT / words[0], [word for word in words if "=" in word])
     found = kept.read(folder)
     assert 'keep = "best"' not in found.config  # held-out clips chose no epoch
+    if row["table"] != "ablation":  # whose rows have epochs of their own
+        asked = sum(stage["epochs"] for stage in tomllib.loads(found.config)["stage"])
+        assert {run.summary["epochs"] for run in found.runs} == {asked}  # none was stopped before
     size = sum(path.stat().st_size for path in folder.iterdir())
     assert size < 2e6
     # The truth that is kept is that of the set.
@@ -307,6 +313,36 @@ def test_a_figure_needs_whole_folds(place: Path) -> None:
     path.write_text(text.replace('"seed8-fold2"', '"seed8-fold9"').replace('"part": "2"', '"part": "1"', 1))
     with pytest.raises(cli.UserError, match=r"esc10_best: (seed . has the folds|a clip is held out twice)"):
         results.main([])
+
+
+def test_a_run_that_was_stopped_is_not_kept(place: Path) -> None:
+    path = place / "runs" / "single" / "seed8-fold1" / "summary.json"
+    path.write_text(path.read_text().replace('"epochs": 12', '"epochs": 11'))
+    with pytest.raises(cli.UserError, match=r"seed8-fold1: was stopped, at epoch 11 of 12\."):
+        results.main(["--keep", "runs/single", "--as", "x"])
+
+
+@pytest.mark.parametrize("kind", ["single", "ablation"])
+def test_runs_of_a_set_that_changed_are_not_kept_together(place: Path, kind: str) -> None:
+    paths = sorted((place / "runs" / kind).glob("*/summary.json"))
+    for path in paths:
+        told = json.loads(path.read_text()) | {"fingerprint": "before"}
+        path.write_text(json.dumps(told))
+    assert results.main(["--keep", f"runs/{kind}", "--as", "x"]) == 0
+    paths[-1].write_text(paths[-1].read_text().replace("before", "after"))
+    with pytest.raises(cli.UserError, match=r"are of other clips or labels: the set changed between them\."):
+        results.main(["--keep", f"runs/{kind}", "--as", "x"])
+
+
+def test_small_and_large_probabilities_stay_apart(tmp_path: Path) -> None:
+    """A tie counts as the worst rank."""
+    chances = 1 / (1 + np.exp(-np.array([[-30.0, -18.0, -17.9, 19.0], [14.0, 15.0, 16.0, -40.0]])))
+    scoring.write_predictions(tmp_path / "p.csv", ("a", "b"), CLASSES, chances)
+    names, found = read_scores(tmp_path / "p.csv")
+    assert names == ("a", "b")
+    np.testing.assert_allclose(found, chances, rtol=6e-9)
+    np.testing.assert_array_equal(found.argsort(1), chances.argsort(1))
+    assert all(len(set(row)) == 4 for row in found)
 
 
 def test_runs_of_other_settings_are_not_kept_together(place: Path) -> None:

@@ -37,7 +37,7 @@ class Spectrogram(BaseModel):
     png: str = Field(description="grey PNG in base64, the highest band on top")
     bands: int
     start: float = Field(description="seconds at the left edge; below 0 where a short sound was padded")
-    end: float = Field(description="seconds at the right edge")
+    end: float = Field(description="seconds at the right edge; past the sound where the image was filled up")
     hertz: list[Hertz]
 
 
@@ -77,7 +77,7 @@ class About(BaseModel):
     name: str
     classes: list[str]
     rate: int = Field(description="Hz of the waveforms that `predict` takes")
-    window_seconds: float
+    window_seconds: float | None = Field(description="null where no settings are with the model")
     signatures: list[str]
     body_bytes: int = Field(description="largest body of a request")
     clip_seconds: float = Field(description="longest clip")

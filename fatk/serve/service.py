@@ -97,16 +97,17 @@ class Service:
         ]
 
     def _image(self, heard: sound.Sound) -> dict[str, Any]:
-        if self.engine.axes is None:
+        if not self.engine.has("image"):
             raise Refusal(400, "this model has no signature `image`.")
+        axes = self.engine.axes
         image = self.engine.image(heard.waveform)
-        start, end = self.engine.axes.extent(image.shape[1], heard.seconds)
+        start, end = axes.extent(image.shape[1], heard.seconds)
         return {
             "png": pictures.png(image),
             "bands": image.shape[0],
             "start": round(start, 4),
             "end": round(end, 4),
-            "hertz": [{"hertz": hertz, "band": band} for hertz, band in self.engine.axes.hertz],
+            "hertz": [{"hertz": hertz, "band": band} for hertz, band in axes.hertz],
         }
 
     async def explain(self, file: BinaryIO, label: str) -> dict[str, Any]:

@@ -30,21 +30,21 @@ def _too_long(limit: float) -> Refusal:
     return Refusal(413, f"the sound is longer than {limit:g} seconds, the limit of this service.")
 
 
-def _open(file: BinaryIO) -> soundfile.SoundFile:
+def _open(file: BinaryIO) -> audio.Sound:
     try:
-        return soundfile.SoundFile(file)
+        return audio.Sound(file)
     except (soundfile.LibsndfileError, OSError, TypeError, RuntimeError) as error:
         reason = str(getattr(error, "error_string", None) or error).rstrip(". ")
         raise Refusal(415, f"not a sound file that libsndfile reads ({reason}).") from None
 
 
-def _blocks(sound: soundfile.SoundFile, limit: float) -> list[NDArray[np.float32]]:
+def _blocks(sound: audio.Sound, limit: float) -> list[NDArray[np.float32]]:
     """Mono blocks up to the end of the file; refused as soon as they are more than `limit` seconds.
 
     A header may claim anything, and a few bytes of FLAC may hold hours: what has come out is counted.
     """
     most = int(limit * sound.samplerate)
-    if 0 < sound.frames < 1 << 62 and sound.frames > most:
+    if sound.told and sound.frames > most:
         raise _too_long(limit)
     blocks: list[NDArray[np.float32]] = []
     taken = 0
