@@ -18,7 +18,7 @@ from pathlib import Path
 from fatk import ablation_table, cli, folders, kept, locks, runtime
 from fatk.ablation_rows import Row, read_rows
 from fatk.config import Config, to_toml
-from fatk.prepare import Prepared, prepare
+from fatk.prepare import Prepared, prepare, with_records
 from pipelines.sources import DataError
 
 
@@ -38,7 +38,8 @@ class Ablation:
 
     def settings(self, name: str, seed: int) -> Config:
         """A run's settings."""
-        return replace(self.rows[name][1], name=f"{self.base.name}-{self.title(name, seed)}", seed=seed)
+        own = with_records(self.rows[name][1])  # under their common name; all seeds read the same shards
+        return replace(own, name=f"{self.base.name}-{self.title(name, seed)}", seed=seed)
 
     def note(self) -> None:
         """Write which runs there are to be, and of which settings: other ones that lie there do not count."""

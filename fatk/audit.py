@@ -2,17 +2,22 @@
 
 Trains its own folds, so that every clip is judged by a network that has not seen it, and writes a table, most
 suspicious first, that `data.relabel` of a config can name: `labels.relabel` then drops by it or relabels.
+All its networks begin from scratch: those of `train.init` may have learnt the labels that are to be judged.
 
 A second round trains without the noisy clips that the first one doubts most, and so judges all clips anew.
 
 The clips that the config holds out are judged, and train, like the others, for their labels may be wrong too.
 `--without-valid` leaves them out: a table that is to better a score on them must not come from them.
 
+A pool that the config does not train on (`data.noisy`, `split.train`) trains nothing here, and is judged only where
+`--pool` asks for it. Noisy clips of classes that `select` rules out take no part; where `select` or `split` draw
+some of the others, all of them do, for what the table drops makes room.
+
 `--runs` has finished runs say what is in the noisy clips, and trains nothing: see teachers.py.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,11 +27,12 @@ import numpy as np
 from fatk import cli, folders, locks, runtime
 from fatk.config import Config
 from fatk.folds import run_fold
-from fatk.prepare import Prepared, prepare
+from fatk.prepare import Prepared, prepare, with_records
 from fatk.teachers import read_teachers, write_revised, write_table
 from pipelines.draws import kfold
 from pipelines.labels import multi_hot
-from pipelines.sources import CURATED, NOISY, Clip, Source
+from pipelines.selection import ok_classes, usable
+from pipelines.sources import CURATED, NOISY, TEST, Clip, Source
 
 NEVER = 10**6  # epochs between validations: those of a stage's last epoch are enough here
 
@@ -89,24 +95,67 @@ def doubtful(clips: Sequence[Clip], suspicion: np.ndarray, share: float) -> froz
     return frozenset(clips[number].key for number in order[: round(share * len(order))])
 
 
+def trained_pools(config: Config) -> set[str]:
+    """-> the pools that a run of the config trains on."""
+    noisy = config.data.noisy and config.split.train != "curated"
+    return ({CURATED} if config.split.train != "noisy" else set()) | ({NOISY} if noisy else set())
+
+
+def taking_part(config: Config, source: Source, asked: Collection[str]) -> list[Clip]:
+    """-> the clips of the pools that train or are `asked` for, without what `select` rules out.
+
+    Raises `UserError` where none is of a pool that is asked for.
+    """
+    noisy = source.pool(NOISY)
+    if config.select.noisy != "all":
+        noisy = usable(noisy, ok_classes(source.classes, config.select))
+    fine, pools = {clip.key for clip in noisy}, trained_pools(config) | {*asked}
+    clips = [c for c in source.clips if c.pool in pools and (c.pool == CURATED or c.key in fine)]
+    if asked and not any(clip.pool in asked for clip in clips):
+        raise cli.UserError(f"--pool: there is no {' or '.join(asked)} clip to judge.")
+    return clips
+
+
 def audit(
-    config: Config, folds: int, rounds: int, share: float, with_valid: bool = True
+    config: Config,
+    folds: int,
+    rounds: int,
+    share: float,
+    with_valid: bool = True,
+    asked: Collection[str] = (),
 ) -> tuple[Source, list[Clip], np.ndarray, np.ndarray]:
-    """-> (the set, clips, their suspicion (clips,), suggested labels (clips, classes) 0/1)."""
+    """-> (the set, clips, their suspicion (clips,), suggested labels (clips, classes) 0/1).
+
+    `asked`: pools to be judged even where the config does not train on them. Raises `UserError`, `DataError`.
+    """
     from models.quality import balance, label_quality, suggest
 
-    prepared = prepare(config)
+    if config.train.init:
+        if all(stage.freeze for stage in config.stage):
+            raise cli.UserError(
+                "an audit trains from scratch, without `train.init`, and `stage.freeze` leaves the trunk untrained "
+                "in all stages. Give stage.0.freeze=false."
+            )
+        cli.say("`train.init` is not heeded: what it names may have learnt the labels that are to be judged")
+        config = replace(config, train=replace(config.train, init=""))
+    prepared, config = prepare(config), with_records(config)
     source = prepared.source
     if not with_valid:
         held = {clip.key for clip in prepared.split.valid}
         rest = tuple(clip for clip in source.clips if clip.key not in held)
         prepared = replace(prepared, source=replace(source, clips=rest))
-    clips = [clip for clip in prepared.source.clips if clip.pool in (CURATED, NOISY)]
+    clips = taking_part(config, prepared.source, asked)
+    part = {clip.key for clip in clips}
+    # Nor do others lend their sound or labels to training; test clips are only listed.
+    rest = tuple(clip for clip in prepared.source.clips if clip.pool == TEST or clip.key in part)
+    prepared = replace(prepared, source=replace(prepared.source, clips=rest))
+    pools = trained_pools(config)
+    idle = frozenset(clip.key for clip in clips if clip.pool not in pools)
     runtime.start(config)
     labels = multi_hot(clips, prepared.classes)
     doubted: frozenset[str] = frozenset()
     for turn in range(rounds):
-        chances = out_of_fold(config, prepared, clips, folds, turn, doubted)
+        chances = out_of_fold(config, prepared, clips, folds, turn, idle | doubted)
         suspicion = 1 - label_quality(labels, chances)
         doubted = doubtful(clips, suspicion, share)
     return source, clips, suspicion, suggest(balance(labels, chances))
@@ -124,7 +173,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="of the noisy clips, the most suspicious ones, left out of the next round's training (default 0.5)",
     )
     parser.add_argument(
-        "--pool", choices=(CURATED, NOISY, "both"), help="clips in the table; default: noisy ones"
+        "--pool",
+        choices=(CURATED, NOISY, "both"),
+        help="clips in the table; default: noisy ones, where the config trains on them",
     )
     parser.add_argument(
         "--without-valid", action="store_true", help="the clips that the config holds out take no part"
@@ -154,9 +205,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise cli.UserError(f"--rounds must be at least 1. Received: {rounds}.")
     if not 0 <= share <= 1:
         raise cli.UserError(f"--share must be from 0 to 1. Received: {share}.")
-    source, clips, scores, suggested = audit(config, count, rounds, share, not arguments.without_valid)
-    pool = arguments.pool or (NOISY if any(clip.pool == NOISY for clip in clips) else CURATED)
-    shown = [n for n, clip in enumerate(clips) if pool in ("both", clip.pool)]
+    asked: Sequence[str] = (CURATED, NOISY) if arguments.pool == "both" else (arguments.pool or "").split()
+    source, clips, scores, suggested = audit(config, count, rounds, share, not arguments.without_valid, asked)
+    pools = asked or ((NOISY,) if any(clip.pool == NOISY for clip in clips) else (CURATED,))
+    shown = [n for n, clip in enumerate(clips) if clip.pool in pools]
     write_table(path, source, [clips[n] for n in shown], scores[shown], suggested[shown])
     top = sorted(shown, key=lambda n: -scores[n])[:10]
     cli.table(

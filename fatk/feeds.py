@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -28,6 +29,8 @@ class Feeds:
 
     With "noisy" and "mixmatch" mixing the curated clips make the epoch and the noisy ones stand beside them,
     or all training clips do and a draw of the noisy pool does; otherwise all training clips are one set.
+
+    What only training needs is made when it is first asked for: a finished network scores clips without it.
     """
 
     def __init__(self, config: Config, prepared: Prepared):
@@ -40,24 +43,47 @@ class Feeds:
             around=config.evaluate.around,
             seed=config.seed,
         )
-        clips = prepared.split.train
-        self.apart = config.mixing.kind in ("noisy", "mixmatch")
-        own: tuple[Clip, ...] = clips
+        self.valid = self.examples(prepared.split.valid)
+
+    @cached_property
+    def _sets(self) -> tuple[Examples, Examples | None]:
+        """-> `train`, `noisy`. Raises `UserError` where they cannot be as the settings want them."""
+        config, split = self.config, self.prepared.split
+        own: tuple[Clip, ...] = split.train
         beside: tuple[Clip, ...] = ()
-        if self.apart and config.mixing.partners == "single":
-            beside = partners(prepared.source, prepared.split, config.select, config.seed)
-        elif self.apart:
-            own = tuple(clip for clip in clips if clip.pool != NOISY)
-            beside = tuple(clip for clip in clips if clip.pool == NOISY)
-        if self.apart and not (own and beside):
+        apart = config.mixing.kind in ("noisy", "mixmatch")
+        if apart and config.mixing.partners == "single":
+            beside = partners(self.prepared.source, split, config.select, config.seed)
+        elif apart:
+            own = tuple(clip for clip in split.train if clip.pool != NOISY)
+            beside = tuple(clip for clip in split.train if clip.pool == NOISY)
+        if apart and not (own and beside):
             raise cli.UserError(
                 f"`mixing.kind` = {config.mixing.kind!r} needs curated and noisy training clips. "
                 f"Received: {len(own)} and {len(beside)}."
             )
-        self.train = self._trained(own)
-        self.noisy = self._trained(beside, hard=True) if beside else None
-        self.valid = self.examples(prepared.split.valid)
-        self.steps = datasets.steps_per_epoch(self.train, self.settings.batch)
+        try:
+            return self._trained(own), self._trained(beside, hard=True) if beside else None
+        except ValueError as error:
+            raise cli.UserError(str(error)) from None
+
+    @cached_property
+    def train(self) -> Examples:
+        """The clips that make the epoch."""
+        return self._sets[0]
+
+    @cached_property
+    def noisy(self) -> Examples | None:
+        """The clips that stand beside them, if any do."""
+        return self._sets[1]
+
+    @cached_property
+    def steps(self) -> int:
+        """Batches of an epoch. Raises `UserError` where there is none, and for all that keeps from training."""
+        try:
+            return datasets.steps_per_epoch(self.train, self.settings.batch)
+        except ValueError as error:
+            raise cli.UserError(str(error)) from None
 
     def examples(self, clips: Sequence[Clip]) -> Examples:
         """Clips with their shards and hard targets."""
@@ -66,25 +92,30 @@ class Feeds:
         targets = multi_hot(clips, self.prepared.classes)
         return Examples(tuple(clip.key for clip in clips), targets, shards)
 
+    def _curated(self) -> tuple[Clip, ...]:
+        """What shows the curated domain and its labels: each clip once and whole, none of a recording held out."""
+        valid = self.prepared.split.valid
+        held, heard = {clip.key for clip in valid}, {clip.source for clip in valid if clip.source}
+        clips = self.prepared.source.pool(CURATED)
+        return tuple(clip for clip in clips if clip.key not in held and clip.source not in heard)
+
     def _trained(self, clips: Sequence[Clip], hard: bool = False) -> Examples:
-        """Clips with targets, weights and transfer as training wants them; noisy ones with `hard` targets."""
+        """Clips with targets, weights and transfer as training wants them; noisy ones with `hard` targets.
+
+        Raises `ValueError` where there is no clip that a transfer needs, or one is in no shard.
+        """
         made = self.examples(clips)
-        # What shows the curated domain and its labels: each clip once and whole, none that is held out.
-        held = {clip.key for clip in self.prepared.split.valid}
-        curated = tuple(clip for clip in self.prepared.source.pool(CURATED) if clip.key not in held)
+        curated = self._curated()
         noisy = np.array([clip.pool == NOISY for clip in clips], bool)
-        try:
-            transfer = statistics.build_transfer(
-                self.examples(curated),
-                made,
-                noisy,
-                self.config.features,
-                self.config.domain,
-                records_folder(self.config),
-                cli.progress,
-            )
-        except ValueError as error:
-            raise cli.UserError(str(error)) from None
+        transfer = statistics.build_transfer(
+            self.examples(curated),
+            made,
+            noisy,
+            self.config.features,
+            self.config.domain,
+            records_folder(self.config),
+            cli.progress,
+        )
         known = None
         if not self.config.augment.always_changes_sound:  # else every clip is transformed whole
             pools = {clip.pool for clip in clips}

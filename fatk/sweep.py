@@ -8,13 +8,15 @@ where it was stopped, within a run too, and with a larger N it goes on from the 
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fatk import cli, folders, locks, runtime
 from fatk.config import Config, ConfigError, load_config, to_toml
+from fatk.prepare import with_records
 from fatk.sweep_space import Choices, Range, Space, override, read_space
+from pipelines.sources import DataError
 
 if TYPE_CHECKING:
     import optuna
@@ -33,13 +35,18 @@ class Sweep:
         self.folder = folders.RUNS / f"{self.base.name}-sweep"
 
     def go(self, runs: int) -> None:
-        """Run until so many are over. Raises `KeyboardInterrupt` where the user stopped one."""
+        """Run until so many are over. Raises `KeyboardInterrupt` where the user stopped one.
+
+        Raises `DataError` where the base config's set cannot be prepared, whatever is drawn.
+        """
         # What is drawn follows from all runs before: two processes cannot share a search.
         with locks.alone(self.folder):
             self._go(runs)
 
     def _go(self, runs: int) -> None:
         import optuna
+
+        from fatk import sweep_run
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +60,9 @@ class Sweep:
                 load_if_exists=True,
             )
             self._same(study)
+            if not self._over(study, runs):
+                # Or each draw would fail for what is wrong with all.
+                sweep_run.ready(self.base, verbose=False)
             while (trial := self._next(study, runs)) is not None:
                 self._run(study, trial, runs)
                 self.write(study)
@@ -78,15 +88,20 @@ class Sweep:
                     "Give the same one, or name=another."
                 )
 
+    def _over(self, study: "optuna.Study", runs: int) -> bool:
+        """Whether enough are over, and none was stopped."""
+        trials = study.get_trials(deepcopy=False)
+        return len(trials) >= runs and all(trial.state.is_finished() for trial in trials)
+
     def _next(self, study: "optuna.Study", runs: int) -> "optuna.Trial | None":
         """The run that was stopped, or a new one; None where enough are over."""
         import numpy as np
         import optuna
 
+        if self._over(study, runs):
+            return None
         trials = study.get_trials(deepcopy=False)
         stopped = [trial for trial in trials if not trial.state.is_finished()]
-        if not stopped and len(trials) >= runs:
-            return None
         number = stopped[0].number if stopped else len(trials)
         # Of its own for each run: what is drawn follows from seed and earlier runs, stopped or not.
         seed = int(np.random.SeedSequence([self.base.seed, number]).generate_state(1)[0])
@@ -110,8 +125,11 @@ class Sweep:
     def settings(self, trial: "optuna.Trial") -> Config:
         """A run's config. Raises `ConfigError` where values do not go together."""
         drawn = [override(key, value) for key, value in self.drawn(trial).items()]
-        name = f"name={self.base.name}-{trial.number:03d}"
-        return load_config(self.config, [*self.overrides, *drawn, name])
+        made = load_config(self.config, [*self.overrides, *drawn])
+        base = self.base.data
+        if (made.data.kind, made.data.path) == (base.kind, base.path):  # a folder holds the shards of one set
+            made = with_records(made)
+        return replace(made, name=f"{self.base.name}-{trial.number:03d}")
 
     def _run(self, study: "optuna.Study", trial: "optuna.Trial", runs: int) -> None:
         """Train one, and tell the study how it ended."""
@@ -137,7 +155,7 @@ class Sweep:
             cli.say("stopped early: worse than the median of the runs before")
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             return
-        except (ConfigError, cli.UserError) as error:
+        except (ConfigError, cli.UserError, DataError) as error:
             cli.say(f"failed: {error}", "red")
             trial.set_user_attr(PROBLEM, " ".join(str(error).split()))
             study.tell(trial, state=optuna.trial.TrialState.FAIL)

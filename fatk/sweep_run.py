@@ -8,11 +8,13 @@ import keras
 
 from fatk import folders, runtime
 from fatk.config import Config, to_toml
-from fatk.prepare import prepare
+from fatk.prepare import Prepared, prepare
 from fatk.train import Outcome
 from fatk.trainer import Trainer
 
 Report = Callable[[int, float], None]  # (finished epochs, validation lwlrap); may raise to end the run
+
+_sets: dict[tuple[tuple[str, ...], ...], Prepared] = {}  # by shards: an earlier draw's may be drawn again
 
 
 class Reporter(keras.callbacks.Callback):
@@ -39,9 +41,16 @@ def train(folder: folders.Run, config: Config, shown: Sequence[str], report: Rep
     folder.folder.mkdir(parents=True, exist_ok=True)
     folders.write_text(folder.config, text)
     forget()
-    prepared = prepare(config)
+    prepared = ready(config)
     runtime.start(config)
     return Trainer(folder, config, prepared, [Reporter(report)], shown).go(exported=False)
+
+
+def ready(config: Config, verbose: bool = True) -> Prepared:
+    """`prepare`, and its shards stay until the process ends. Raises `DataError` as it does."""
+    prepared = prepare(config, verbose)
+    _sets[tuple(prepared.shards.values())] = prepared
+    return prepared
 
 
 def forget() -> None:

@@ -71,15 +71,9 @@ def heard(
     chances = []
     for run in runs:
         own = load_config(run.config)
+        # The student's set in the teacher's pictures: what only training asks for is not made.
         feeds = Feeds(
-            # What is only done to training clips is left out.
-            replace(
-                own,
-                data=config.data,
-                records=config.records,
-                mixing=replace(own.mixing, kind="none"),
-                domain=replace(own.domain, transfer="none"),
-            ),
+            replace(own, name=config.name, data=config.data, records=config.records, split=config.split),
             prepared,
         )
         chances.append(verdict.predict(feeds, feeds.examples(tuple(clips)), networks.load(run.network)))

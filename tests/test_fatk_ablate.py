@@ -209,6 +209,23 @@ def test_an_ablation(beeps: Path, capsys: pytest.CaptureFixture, monkeypatch: py
         ablate.main([*command, "--report", "train.weight_decay=0.1"])
 
 
+@pytest.mark.slow
+def test_rows_with_shards_of_their_own(beeps: Path, capsys: pytest.CaptureFixture) -> None:
+    """They lie in one folder, which the config need not name, and are there for the next seed."""
+    beeps.write_text(beeps.read_text().replace('records = "records"\n', ""))
+    Path("rows.toml").write_text(
+        "[[row]]\nname = 'plain'\nset = ['mixing.kind=none']\n"
+        "[[row]]\nname = 'high'\non = 'plain'\nset = ['features.rate=16000']\n"
+    )
+    command = ["--config", str(beeps), "--rows", "rows.toml", "--seeds", "2", "--tta", "2"]
+    assert ablate.main(command) == 0
+    rows = table(Path("runs/beeps-ablation/ablation.csv"))
+    assert [(row["row"], row["seeds"]) for row in rows] == [("plain", "2"), ("high", "2")]
+    assert "plain" in capsys.readouterr().out
+    assert [path.name for path in Path("records").iterdir()] == ["beeps"]
+    assert len(list(Path("records/beeps").glob("*.tfrecord"))) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -1,12 +1,14 @@
 """An audit finds the labels that were swapped, goes on where it was stopped, and its table can be applied."""
 
 import csv
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fatk import audit, cli, trainer
+from fatk import audit, cli, scoring, trainer
 from fatk.config import load_config
 from fatk.prepare import prepare
 from pipelines.sources import CURATED, NOISY, Clip
@@ -90,6 +92,93 @@ def test_held_out_clips_may_be_kept_out(place: Path, monkeypatch: pytest.MonkeyP
     assert audit.main(["--config", "beeps.toml", *short]) == 0
     assert len(seen) == 4
     assert names < judged()
+
+
+def listening(monkeypatch: pytest.MonkeyPatch) -> list[tuple[set[str], set[str], set[str]]]:
+    """-> of each network, which trains nothing: what would train it, what it judges, and what else it is given."""
+    seen: list[tuple[set[str], set[str], set[str]]] = []
+
+    def go(self: trainer.Trainer, **asked: bool) -> trainer.Outcome:
+        split, classes = self.feeds.prepared.split, self.feeds.prepared.classes
+        held = {clip.key for clip in split.valid}
+        rest = [clip for clip in self.feeds.prepared.source.pool(CURATED, NOISY) if clip.key not in held]
+        seen.append(tuple({_sort(clip) for clip in clips} for clips in (split.train, split.valid, rest)))
+        names = [clip.name for clip in split.valid]
+        chances = np.full((len(names), len(classes)), 0.5)
+        scoring.write_predictions(self.run.predictions, names, classes, chances)
+        return trainer.Outcome(self.run, {}, False)
+
+    monkeypatch.setattr(trainer.Trainer, "go", go)
+    return seen
+
+
+def _sort(clip: Clip) -> str:
+    return clip.pool if clip.pool == CURATED else f"{clip.pool} {','.join(clip.labels)}"
+
+
+EVERY = {CURATED, "noisy low", "noisy high"}
+QUICKLY = ["--folds", "2", "--rounds", "1", "--out", "found.csv", "stage.0.epochs=1", "train.batch=4"]
+
+
+@pytest.mark.parametrize(
+    ("given", "train", "judged", "table"),
+    [
+        (["data.noisy=false"], {CURATED}, {CURATED}, CURATED),
+        (["data.noisy=false", "--pool", "noisy"], {CURATED}, EVERY, NOISY),
+        (
+            ["select.noisy=usable", 'select.ng=["high"]'],
+            {CURATED, "noisy low"},
+            {CURATED, "noisy low"},
+            NOISY,
+        ),
+    ],
+)
+def test_what_a_config_leaves_out_takes_no_part(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: list[str],
+    train: set[str],
+    judged: set[str],
+    table: str,
+) -> None:
+    seen = listening(monkeypatch)
+    assert audit.main(["--config", "beeps.toml", *QUICKLY, *given]) == 0
+    assert seen == [(train, judged, train)] * 2
+    with (place / "found.csv").open(newline="") as lines:
+        names = {row["fname"] for row in csv.DictReader(lines)}
+    clips = prepare(load_config("beeps.toml"), verbose=False).source.pool(table)
+    assert names == {clip.name for clip in clips if _sort(clip) in judged}
+
+
+def test_pools_that_do_not_train_are_judged_where_asked_for(place: Path) -> None:
+    source = prepare(load_config("beeps.toml"), verbose=False).source
+
+    def sorts(*overrides: str, asked: Sequence[str] = ()) -> set[str]:
+        config = load_config("beeps.toml", overrides)
+        return {_sort(clip) for clip in audit.taking_part(config, source, asked)}
+
+    assert sorts() == sorts("select.noisy=fill") == EVERY
+    assert sorts("split.train=curated") == {CURATED}
+    assert sorts("split.train=noisy") == EVERY - {CURATED}
+    assert sorts("split.train=noisy", asked=[CURATED]) == EVERY
+    fill = ("select.noisy=fill", 'select.ok=["high"]')
+    assert sorts(*fill, "data.noisy=false", asked=[NOISY]) == {CURATED, "noisy high"}
+    curated = replace(source, clips=source.pool(CURATED))
+    assert len(audit.taking_part(load_config("beeps.toml"), curated, (CURATED, NOISY))) == len(curated.clips)
+    with pytest.raises(cli.UserError, match="--pool: there is no noisy clip to judge"):
+        sorts("select.noisy=usable", 'select.ng=["low", "high"]', asked=[NOISY])
+
+
+def test_no_network_begins_from_what_has_heard_the_labels(place: Path, capsys: pytest.CaptureFixture) -> None:
+    """And the shards are found where the config does not say where they lie."""
+    command = ["--config", "beeps.toml", *QUICKLY, "train.init=gone", "data.records="]
+    assert audit.main(command) == 0  # it is not even looked for
+    assert capsys.readouterr().out.count("`train.init` is not heeded") == 1
+    assert [path.name for path in Path("records").iterdir()] == ["beeps"]
+    for run in sorted(Path("runs/beeps-audit").glob("round*")):
+        assert load_config(run / "config.toml").train.init == ""
+    with pytest.raises(cli.UserError, match=r"an audit trains from scratch.* Give stage\.0\.freeze=false\."):
+        audit.main([*command, "stage.0.freeze=true"])
 
 
 @pytest.mark.parametrize(

@@ -235,16 +235,17 @@ def test_other_scoring_trains_nothing(place: Path, capsys: pytest.CaptureFixture
         for folder in folders
     ]
     histories = [(folder / "history.csv").read_text() for folder in folders]
-    (folders[2] / "summary.json").unlink()  # stopped while it was scored
     decisions = [folder / "decisions.json" for folder in folders]
     for path in decisions:
         path.write_text("{}")
-    capsys.readouterr()
 
     # Scored as before: what was made of these scores stays.
+    (folders[0] / "summary.json").unlink()
     assert crossval.main([*command, "--export"]) == 0
     assert all(path.exists() for path in decisions)
 
+    (folders[2] / "summary.json").unlink()  # stopped while it was scored
+    capsys.readouterr()
     assert crossval.main([*command, "evaluate.crops=1"]) == 0
     assert not any(path.exists() for path in decisions)
     said = " ".join(capsys.readouterr().out.split())

@@ -1,18 +1,22 @@
 """The sweep: a space is checked before anything runs, and a search that is stopped ends as if it never was."""
 
 import csv
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fatk import cli, folders, sweep_run
+from fatk import cli, folders, prepare, runtime, sweep_run
 from fatk.config import Config, ConfigError, load_config
 from fatk.sweep import Sweep, main
 from fatk.sweep_space import Choices, Range, read_space
 from fatk.train import Outcome, train
+from pipelines.sources import DataError
 from tests import small_runs
 
 RATE = '"stage.0.rate" = { low = 1e-4, high = 1e-2, log = true }\n'
@@ -165,6 +169,7 @@ def fake(
         return Outcome(run, {"val_lwlrap": value, "best_epoch": 2, "seconds": 1.5}, end == "interrupted")
 
     monkeypatch.setattr(sweep_run, "train", train)
+    monkeypatch.setattr(sweep_run, "ready", lambda config, verbose: None)
     return seen
 
 
@@ -175,6 +180,12 @@ def table() -> list[dict[str, str]]:
 
 def go(runs: int, *overrides: str, prune: bool = False) -> None:
     Sweep("c.toml", overrides, Path("space.toml"), prune).go(runs)
+
+
+def plain(seen: list[tuple[str, Config]], place: Path) -> list[Config]:
+    """Settings of runs, without the folder of their shards, which is the same for all."""
+    assert {config.data.records for _, config in seen} == {str(place / "records" / "c")}
+    return [replace(config, data=replace(config.data, records="")) for _, config in seen]
 
 
 def test_a_search_that_is_stopped_draws_what_it_would_have_drawn(
@@ -202,7 +213,8 @@ def test_a_search_that_is_stopped_draws_what_it_would_have_drawn(
     capsys.readouterr()
     go(14)
     assert [folder for folder, _ in parts[5:7]] == ["runs/c-sweep/005"] * 2
-    assert [config for _, config in parts[:5] + parts[6:]] == [config for _, config in whole]
+    here = plain(parts[:5] + parts[6:], tmp_path / "again")
+    assert here == plain(whole, tmp_path)
     assert table() == undisturbed
     assert "best: runs/c-sweep/" in capsys.readouterr().out
     go(14)
@@ -297,6 +309,84 @@ def test_a_run_that_was_killed_in_the_drawing_is_drawn_and_run(monkeypatch: pyte
     go(2)
     assert [row["ended"] for row in table()] == ["finished"] * 2
     assert seen[1][1].stage[0].rate == trial.params["stage.0.rate"]
+
+
+# The search, with clips that are prepared and networks that are not
+
+
+@pytest.fixture
+def beeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a config that names no folder for its shards."""
+
+    class Untrained:
+        def __init__(self, run: folders.Run, *told: Any):
+            self.run = run
+
+        def go(self, exported: bool) -> Outcome:
+            return Outcome(self.run, {"val_lwlrap": 0.5, "best_epoch": 1, "seconds": 1.5}, False)
+
+    monkeypatch.setattr(sweep_run, "Trainer", Untrained)
+    monkeypatch.setattr(runtime, "start", lambda config: None)
+    path = small_runs.write_beeps(tmp_path / "set", "[[stage]]\nepochs = 1\n")
+    path.write_text(path.read_text().replace('records = "records"\n', ""))
+    return path
+
+
+def search(config: Path, runs: int, *overrides: str) -> list[dict[str, str]]:
+    """-> the table of what is over."""
+    Sweep(str(config), overrides, Path("space.toml")).go(runs)
+    with Path("runs/beeps-sweep/sweep.csv").open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_all_runs_read_the_same_shards(beeps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[Path] = []
+    encode = prepare.encode_all
+
+    def counting(missing: list, rate: int, folder: Path, *told: Any) -> None:
+        encoded.append(folder)
+        encode(missing, rate, folder, *told)
+
+    monkeypatch.setattr(prepare, "encode_all", counting)
+    space('"features.rate" = { choices = [8000, 16000] }')
+    rows = search(beeps, 6)
+    rates = [row["features.rate"] for row in sorted(rows, key=lambda row: row["run"])]
+    assert [row["ended"] for row in rows] == ["finished"] * 6
+    assert sum(one != other for one, other in pairwise(rates)) > 1  # to and fro
+    assert len(encoded) == 2  # once a rate
+    assert {folder.resolve() for folder in encoded} == {Path("records/beeps").resolve()}
+
+
+def test_a_set_that_is_drawn_has_shards_of_its_own(beeps: Path) -> None:
+    shutil.copytree(beeps.parent / "clips", beeps.parent / "copy")
+    space('"data.path" = { choices = ["set/clips", "set/copy"] }')
+    rows = search(beeps, 4)
+    assert {row["data.path"] for row in rows} == {"set/clips", "set/copy"}
+    assert [row["ended"] for row in rows] == ["finished"] * 4
+
+
+def test_a_draw_that_leaves_no_clip_is_a_failed_run(beeps: Path) -> None:
+    trained = "".join(f"{n:02d}.wav,0.5,\n" for n in range(small_runs.VALID, small_runs.CLIPS))
+    Path("audit.csv").write_text("fname,score,suggested_labels\n" + trained)
+    space('"labels.relabel_share" = { choices = [0.0, 1.0] }')
+    rows = search(beeps, 6, "data.relabel=audit.csv")
+    assert {(row["labels.relabel_share"], row["ended"]) for row in rows} == {
+        ("0.0", "finished"),
+        ("1.0", "failed"),
+    }
+    assert "no clip is left to train on" in rows[-1]["problem"]
+
+
+def test_what_is_wrong_with_the_set_ends_the_search(beeps: Path) -> None:
+    shutil.move(beeps.parent / "clips", beeps.parent / "away")
+    space(RATE)
+    with pytest.raises(DataError, match="clips"):
+        search(beeps, 3)
+    with sqlite3.connect("runs/beeps-sweep/study.db") as study:
+        assert study.execute("select count(*) from trials").fetchone() == (0,)  # none is used up
+    study.close()
+    shutil.move(beeps.parent / "away", beeps.parent / "clips")
+    assert [row["ended"] for row in search(beeps, 3)] == ["finished"] * 3
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Teachers set swapped labels right, never by the word of a network that trained on a clip that is to judge."""
 
 import csv
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,8 +12,11 @@ import pytest
 
 from fatk import audit, cli, crossval, folders, teachers, trainer
 from fatk.config import Config, load_config
+from fatk.feeds import Feeds
 from fatk.prepare import Prepared, prepare
+from pipelines import extremes
 from pipelines.labels import read_audit
+from pipelines.selection import roles
 from pipelines.sources import Clip, Source
 from tests import swapped_beeps
 from tests.swapped_beeps import SWAPPED
@@ -167,7 +171,9 @@ def test_students_of_a_cross_validation(
         crossval.main(command)
 
 
-def test_an_audit_by_finished_runs(place: Path, capsys: pytest.CaptureFixture) -> None:
+def test_an_audit_by_finished_runs(
+    place: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from fatk import train
 
     assert train.main(["--config", "beeps.toml", "name=one", *HALVES]) == 0
@@ -183,6 +189,19 @@ def test_an_audit_by_finished_runs(place: Path, capsys: pytest.CaptureFixture) -
     split = prepare(load_config("beeps.toml", overrides)).split
     assert not wrong({clip.name: ",".join(clip.labels) for clip in split.train if clip.pool == "noisy"})
 
+    # What only its training asked for is of no concern, nor where its shards lay.
+    told = place / "runs" / "one" / "config.toml"
+    settings = re.sub(r"(\[train\]\nbatch = )8\n", r"\g<1>4000\n", told.read_text())
+    told.write_text(settings.replace('[mixing]\nkind = "none"', '[mixing]\nkind = "mixmatch"'))
+    assert load_config(told).train.batch == 4000
+    assert load_config(told).mixing.kind == "mixmatch"
+    word = (place / "word.csv").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(extremes, "kept", None)
+        own = ["--config", "beeps.toml", "--runs", "runs/one", "--out", "again.csv"]
+        assert audit.main([*own, "data.records="]) == 0
+    assert (place / "again.csv").read_text() == word
+
     for extra in (["--folds", "3"], ["--share", "0"], ["--pool", "both"], ["--without-valid"]):
         with pytest.raises(cli.UserError, match="--runs goes without --folds"):
             audit.main(["--config", "beeps.toml", "--runs", "runs/one", *extra])
@@ -193,3 +212,46 @@ def test_an_audit_by_finished_runs(place: Path, capsys: pytest.CaptureFixture) -
     curated = replace(prepared, source=replace(prepared.source, clips=prepared.source.pool("curated")))
     with pytest.raises(cli.UserError, match="the set has none"):
         teachers.write_revised(place / "none.csv", config, curated, [])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["train.batch=64"], r"`train\.batch` must be at most the number of training clips, \d+"),
+        (["mixing.kind=noisy", "data.noisy=false"], "needs curated and noisy training clips"),
+        (["mixing.kind=noisy", "split.train=noisy", "mixing.partners=single"], None),
+    ],
+)
+def test_what_keeps_from_training_is_told_before_it(
+    place: Path, overrides: list[str], told: str | None
+) -> None:
+    config = load_config("beeps.toml", overrides)
+    prepared, run = prepare(config), folders.Run(place / "run")
+    run.folder.mkdir()
+    if told is None:
+        made = trainer.Trainer(run, config, prepared)
+        assert made.steps == len(made.feeds.train) // 8 > 0
+        return
+    with pytest.raises(cli.UserError, match=told):
+        trainer.Trainer(run, config, prepared)
+
+
+def test_recordings_that_validate_lend_nothing_to_training(place: Path) -> None:
+    """Neither to soft labels nor to the envelope of the curated domain: of a recording all clips are held out."""
+    config = load_config("beeps.toml", ["labels.soft=true", "domain.transfer=envelope"])
+    prepared = prepare(config)
+    held, kin = prepared.split.valid[0], next(c for c in prepared.split.train if c.pool == "curated")
+    # The one clip by which the classes go together.
+    changed = {held.key: {"source": "r"}, kin.key: {"source": "r", "labels": ("low", "high")}}
+    clips = tuple(replace(clip, **changed.get(clip.key, {})) for clip in prepared.source.clips)
+    valid = {clip.key for clip in prepared.split.valid}
+    marked = tuple(replace(c, valid=c.key in valid) if c.pool == "curated" else c for c in clips)
+    source = replace(prepared.source, clips=marked)
+    split = roles(source, config.data, config.split, config.select, config.seed)
+    assert {clip.key for clip in split.valid} == valid
+    assert kin.key not in {clip.key for clip in split.train}
+    feeds = Feeds(config, replace(prepared, source=source, split=split))
+    assert set(np.unique(feeds.train.targets)) == {0, 1}
+    (measured,) = (place / "records").glob("statistics-*.npz")
+    with np.load(measured) as found:
+        assert found["clips"] == len(source.pool("curated")) - len(valid) - 1
