@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from fatk import ensemble_means, serving_windows
 from fatk.serving_member import Look, Member, windowed
+from pipelines.settings import FeatureSettings
 
 Tensor: TypeAlias = tf.Tensor
 
@@ -106,8 +107,34 @@ class Ensemble:
         made = [member.overlay(image, number) for member, image in zip(self.members, images, strict=True)]
         if len(made) == 1:
             return made[0]
-        total = tf.add_n([tf.image.resize(one[..., None], size)[..., 0] for one in made])
+        seconds = tf.cast(tf.shape(audio)[0], tf.float32) / self.rate
+        total = tf.add_n(
+            [
+                self._laid(one, member.features, size, seconds)
+                for one, member in zip(made, self.members, strict=True)
+            ]
+        )
         return total / tf.maximum(tf.reduce_max(total), 1e-12)
+
+    def _laid(self, overlay: Tensor, own: FeatureSettings, size: Tensor, seconds: Tensor) -> Tensor:
+        """A member's overlay -> (bands, frames) of the first member's image: in time where it is in the clip.
+
+        Images of one clip may be of other lengths: what fills a short clip up depends on the settings.
+        """
+        first, width = self.members[0].features, tf.shape(overlay)[1]
+
+        def lead(look: FeatureSettings) -> Tensor:
+            return tf.maximum(look.shortest / self.rate - seconds, 0.0) / 2
+
+        time = (tf.range(tf.cast(size[1], tf.float32)) + 0.5) * first.column_seconds - lead(first)
+        place = (time + lead(own)) / own.column_seconds - 0.5
+        rows = tf.image.resize(overlay[..., None], (size[0], width))[..., 0]
+        inside = tf.clip_by_value(place, 0.0, tf.cast(width - 1, tf.float32))
+        left = tf.cast(inside, tf.int32)
+        share = inside - tf.cast(left, tf.float32)
+        before, after = (tf.gather(rows, tf.minimum(left + k, width - 1), axis=1) for k in (0, 1))
+        # Half a column beyond the middle of its last one an image ends.
+        return tf.where(tf.abs(place - inside) <= 0.5, before + share * (after - before), 0.0)
 
     def _mean(self, said: Sequence[Tensor]) -> Tensor:
         """(..., classes) a member -> (..., classes): `ensemble_means.Mean` in TensorFlow."""

@@ -22,7 +22,7 @@ from fatk.ensemble_runs import held_out, read_members
 from fatk.serving_ensemble import Ensemble
 from fatk.serving_member import Member
 from models import networks
-from pipelines import crops
+from pipelines import crops, formats, ops
 from pipelines.settings import EvaluateSettings, FeatureSettings
 from tests import ensemble_runs
 from tests.ensemble_runs import CLASSES, RATE
@@ -259,6 +259,42 @@ def test_an_overlay_shows_what_the_network_looks_at(models: Models) -> None:
     image = models.ask("picked", "3 image")["image"]
     assert overlay.shape == image.shape[:2]
     np.testing.assert_allclose(overlay, image[..., 0] / 255, atol=1e-5)
+
+
+class Hearing:
+    """A member whose overlay is the amplitude that it sees."""
+
+    explains, evaluate = True, EvaluateSettings()
+
+    def __init__(self, features: FeatureSettings):
+        self.features = self.look = features
+
+    def image(self, audio: tf.Tensor) -> tf.Tensor:
+        return formats.whole_image(ops, audio, self.features)
+
+    def overlay(self, image: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+        return tf.cast(image[..., 0] > 128, tf.float32)
+
+
+@pytest.mark.parametrize("first", range(4))
+@pytest.mark.parametrize("length", [0.5, 3.0, 12.0])
+def test_overlays_of_other_images_lie_where_the_sound_is(first: int, length: float) -> None:
+    """Whose images of a short clip are filled up otherwise, or have columns of other lengths."""
+    looks = [
+        FeatureSettings(rate=RATE, bands=32, seconds=seconds, stretch=stretch)
+        for seconds, stretch in ((1.0, "hop"), (5.0, "mean"), (10.0, "resize"), (4.0, "hop"))
+    ]
+    looks = [looks[first], *looks[:first], *looks[first + 1 :]]
+    count = round(length * RATE)
+    sound = np.random.default_rng(0).normal(0, 0.1, count).astype(np.float32)
+    sound[: count // 2] = 0
+    overlay = Ensemble([Hearing(look) for look in looks]).overlay(tf.constant(sound), tf.constant(0)).numpy()
+    look, heard = looks[0], overlay.mean(0) > 0.5  # by most of them
+    assert overlay.shape[0] == 32
+    lead = max(look.shortest / RATE - length, 0) / 2
+    edges = np.flatnonzero(heard)[[0, -1]] + (0, 1)
+    longest = max(own.column_seconds for own in looks)
+    assert edges * look.column_seconds - lead == pytest.approx((length / 2, length), abs=longest + 0.05)
 
 
 def test_overlays_of_an_ensemble(models: Models) -> None:
