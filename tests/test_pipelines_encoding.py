@@ -351,6 +351,7 @@ def test_another_encoding_encodes_anew(made: Set, capsys: pytest.CaptureFixture)
                 np.testing.assert_array_equal(sounds[key], pcm)
         size[encoding], names[encoding] = made.bytes(), made.names()
         told[encoding] = capsys.readouterr().out
+        del prepared  # shards of a set in hand stay
     assert not names["pcm16"] & names["flac"] | names["flac"] & names["vorbis"]
     assert size["vorbis"] < size["flac"] < size["pcm16"]
     for encoding in ("flac", "vorbis"):
