@@ -3,7 +3,7 @@
 import numpy as np
 
 BINS = 10
-_EDGE = 5e-7  # what is nearer to 0 or 1 counts as this: such confidence is that of few clips
+_EDGE = 5e-7  # what is nearer to 0 or 1 counts as if it were so near
 _RANGE = (0.05, 20.0)  # of temperatures
 _STEPS = 60
 

@@ -26,7 +26,7 @@ import numpy as np
 from fatk import cli, folders, locks, runtime, scoring
 from fatk.config import Config
 from fatk.folds import extra, fold_numbers, holding, predict_again, read_scores, run_fold
-from fatk.prepare import Prepared, prepare, records_folder
+from fatk.prepare import Prepared, prepare, with_records
 from fatk.scoring import Scores
 from pipelines.labels import multi_hot
 
@@ -40,9 +40,8 @@ def fold_config(config: Config, fold: int) -> Config:
 
 def run_of(config: Config, title: str, fold: int, seed: int, place: Path) -> tuple[folders.Run, Config]:
     """-> (the folder in `place`, the settings) of one run of a cross-validation."""
-    own = fold_config(config, fold)
-    data = replace(own.data, records=str(records_folder(config)))  # all runs read the same shards
-    own = replace(own, name=f"{config.name}-{title}", seed=seed, data=data)
+    own = fold_config(with_records(config), fold)  # all runs read the same shards
+    own = replace(own, name=f"{config.name}-{title}", seed=seed)
     return folders.Run(place / title), own
 
 

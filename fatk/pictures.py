@@ -9,22 +9,18 @@ matplotlib.use("Agg")  # no screen is needed, nor asked for
 import matplotlib.pyplot as plt
 import numpy as np
 
-from pipelines.filterbank import band_edges
+from fatk import hertz
 from pipelines.formats import CHANNELS, MEANINGS
 from pipelines.settings import FeatureSettings
 
-_TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)  # hertz
 _APART = 0.07  # share of the height that two labels need between them
 
 
 def hertz_axis(axis: plt.Axes, settings: FeatureSettings) -> None:
     """Label the vertical axis of an image of bands in hertz, at the bands' centres."""
-    centres = band_edges(settings.bands, float(settings.fmin), settings.highest)[1:-1]
     shown: list[tuple[float, int]] = []
-    for tick in reversed(_TICKS):
-        row = float(np.interp(tick, centres, np.arange(settings.bands)))
-        apart = not shown or shown[-1][0] - row >= _APART * settings.bands
-        if centres[0] <= tick <= centres[-1] and apart:
+    for tick, row in reversed(hertz.places(settings)):
+        if not shown or shown[-1][0] - row >= _APART * settings.bands:
             shown.append((row, tick))
     axis.set_yticks([row for row, _ in shown])
     axis.set_yticklabels([f"{tick / 1000:g} kHz" if tick >= 1000 else f"{tick} Hz" for _, tick in shown])
@@ -37,7 +33,7 @@ def draw_image(image: np.ndarray, settings: FeatureSettings, seconds: float, tit
     """
     letters = list(dict.fromkeys(CHANNELS[settings.format]))
     step = settings.column_seconds
-    lead = max(settings.shortest / settings.rate - seconds, 0) / 2
+    lead = settings.lead(seconds)
     extent = (-lead, image.shape[1] * step - lead, -0.5, image.shape[0] - 0.5)
     figure, axes = plt.subplots(
         len(letters),

@@ -1,6 +1,5 @@
 """Recordings of minutes to hours, in the memory of one segment: blocks in, scores of windows out."""
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,11 +24,11 @@ class Shape:
     @classmethod
     def of(cls, tagger: "SavedTagger") -> "Shape | None":
         """As the settings that travel with a SavedModel tell, or those of its run; None where there are none."""
-        assets = tagger.folder / "assets"
-        files = sorted(assets.glob("config*.toml")) or [tagger.folder.parent / "config.toml"]
+        from fatk.tagger import read_settings
+
         try:
-            trees = [tomllib.loads(path.read_text(encoding="utf-8")) for path in files]
-        except (OSError, tomllib.TOMLDecodeError):
+            trees = read_settings(tagger.folder)
+        except (OSError, ValueError):
             return None
 
         def longest(section: str, key: str, usual: float) -> float:

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
+from fatk import hertz
 from fatk.pictures import hertz_axis
 from fatk.show_themes import DOTS
-from pipelines.filterbank import band_edges
 from pipelines.settings import FeatureSettings
 
 _FIT = 5.0  # inches: width of a picture that a phone's screen still shows whole
@@ -166,12 +166,9 @@ def balance_bars(counts: Mapping[str, np.ndarray], classes: Sequence[str], title
 
 def _hertz_across(axis: Axes, settings: FeatureSettings) -> None:
     """Label the horizontal axis of curves over bands in hertz."""
-    centres = band_edges(settings.bands, float(settings.fmin), settings.highest)[1:-1]
     shown: list[tuple[float, int]] = []
-    for tick in _FREQUENCIES:
-        place = float(np.interp(tick, centres, np.arange(settings.bands)))
-        apart = not shown or place - shown[-1][0] >= 0.13 * settings.bands
-        if centres[0] <= tick <= centres[-1] and apart:
+    for tick, place in hertz.places(settings, _FREQUENCIES):
+        if not shown or place - shown[-1][0] >= 0.13 * settings.bands:
             shown.append((place, tick))
     labels = [f"{tick // 1000}k" if tick >= 1000 else str(tick) for _, tick in shown]
     axis.set_xticks([place for place, _ in shown], labels)

@@ -1,5 +1,6 @@
 """A SavedModel from Python: waveforms or files in, probabilities out. TensorFlow alone is imported."""
 
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ def find_saved_model(model: str | Path) -> Path:
             return candidate
     why = "no such folder" if not folder.is_dir() else "neither a SavedModel nor a run that has one"
     raise UserError(f"{folder}: {why} (saved_model.pb is missing).")
+
+
+def read_settings(folder: Path) -> list[dict[str, Any]]:
+    """A SavedModel's folder -> the settings that travel with it, a tree a member, or those of its run.
+
+    Raises `OSError`, `ValueError` where there are none to read.
+    """
+    files = sorted((folder / "assets").glob("config*.toml")) or [folder.parent / "config.toml"]
+    return [tomllib.loads(path.read_text(encoding="utf-8")) for path in files]
 
 
 class SavedTagger:

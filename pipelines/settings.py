@@ -201,6 +201,10 @@ class FeatureSettings:
         """Samples to which shorter clips are padded, half on each side."""
         return round(self.rate * (1 if self.narrows else self.seconds))
 
+    def lead(self, seconds: float) -> float:
+        """Seconds of a clip -> seconds of its image before it begins: half of what a short one is padded by."""
+        return max(self.shortest / self.rate - seconds, 0.0) / 2
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(bands, columns, channels) of what the network sees."""
