@@ -33,6 +33,7 @@ class Entry:
     figures: Figures | None  # None for an ablation
     pictures: bool = True  # whether the page shows its pictures
     judged: str = JUDGED
+    main: bool = False  # whether README.md shows it
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,7 @@ class Together:
     scores: Scores
     judged: str = JUDGED
     submission: Submission | None = None
+    main: bool = False
 
 
 class Results:
@@ -80,7 +82,8 @@ class Results:
                 sent = mean_of([entry.kept for entry in own], self.place / RESULTS / row["submission"])
         except ValueError as error:
             raise UserError(f"tables.toml: {row['what']!r}: {error}") from None
-        return Together(row["table"], row["what"], row["command"], scores, row.get("judged", JUDGED), sent)
+        judged, main = row.get("judged", JUDGED), row.get("main", False)
+        return Together(row["table"], row["what"], row["command"], scores, judged, sent, main)
 
     def _entry(self, row: dict[str, Any]) -> Entry:
         folder = self.place / RESULTS / row["kept"]
@@ -89,8 +92,8 @@ class Results:
             own = None if found.kind == "ablation" else results_figures.figures(found)
         except ValueError as error:
             raise UserError(f"{folder}: {error}") from None
-        shown, judged = row.get("pictures", True), row.get("judged", JUDGED)
-        return Entry(row["table"], row["what"], row["command"], row["kept"], found, own, shown, judged)
+        shown, judged, main = row.get("pictures", True), row.get("judged", JUDGED), row.get("main", False)
+        return Entry(row["table"], row["what"], row["command"], row["kept"], found, own, shown, judged, main)
 
     def of(self, table: str) -> list[Entry]:
         """The entries of one table."""
@@ -102,8 +105,10 @@ class Results:
         return [row.submission for row in self.together if row.submission is not None]
 
     def blocks(self) -> dict[str, str]:
-        """-> {name of a block: its Markdown}."""
+        """-> {name of a block: its Markdown}. Those that end in `-main` have the rows for README.md alone."""
         return {
+            "esc10-main": self._esc10(main=True),
+            "fat10-main": self._fat10(main=True),
             "esc10": self._esc10(),
             "esc10-folds": self._folds("esc10", "accuracy, %"),
             "esc10-pictures": self._pictures("esc10", "confusion", "Confusion matrix"),
@@ -113,7 +118,7 @@ class Results:
             "ablation": self._ablation(),
         }
 
-    def _esc10(self) -> str:
+    def _esc10(self, main: bool = False) -> str:
         rows = [
             [
                 entry.what,
@@ -124,9 +129,10 @@ class Results:
                 entry.code,
             ]
             for entry in map(_Shown, self.of("esc10"))
+            if entry.main or not main
         ]
         for row in self.together:
-            if row.table == "esc10":
+            if row.table == "esc10" and (row.main or not main):
                 right = "" if row.scores.accuracy is None else _hundred(row.scores.accuracy)
                 rows.append([row.what, "", "", "", right, _plain(row.scores.lwlrap), f"`{row.command}`"])
         rows += [
@@ -145,9 +151,11 @@ class Results:
         ]
         return _markdown(header, rows)
 
-    def _fat10(self) -> str:
+    def _fat10(self, main: bool = False) -> str:
         rows = []
         for entry in map(_Shown, self.of("fat10")):
+            if main and not entry.main:
+                continue
             judged = f"{len(entry.figures.mean.names)} {entry.judged}"
             seeds, whole = str(len(entry.figures.seeds)), _plain(entry.figures.lwlrap.whole)
             rows.append([entry.what, judged, _lwlrap(entry), seeds, whole, entry.code])
@@ -161,7 +169,7 @@ class Results:
                 f"`{row.command}`",
             ]
             for row in self.together
-            if row.table == "fat10"
+            if row.table == "fat10" and (row.main or not main)
         ]
         rows += [
             [row["what"], row["judged"], f"{row['lwlrap']:.3f}", "", "", row["source"]]
@@ -218,7 +226,7 @@ class _Shown:
         if entry.figures is None:
             raise UserError(f"{entry.name}: an ablation is for the table 'ablation'.")
         self.what, self.figures, self.code = entry.what, entry.figures, f"`{entry.command}`"
-        self.judged = entry.judged
+        self.judged, self.main = entry.judged, entry.main
 
 
 def _seeds(entry: _Shown) -> list[str]:

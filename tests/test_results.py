@@ -31,8 +31,20 @@ def test_the_pages_say_what_is_kept() -> None:
 
 
 def test_every_block_is_on_the_page_of_results() -> None:
-    results_page = (ROOT / "docs" / "results.md").read_text()
-    assert re.findall(r"<!-- results: (\S+) -->", results_page) == list(results_tables.Results(ROOT).blocks())
+    shown = [
+        re.findall(r"<!-- results: (\S+) -->", (ROOT / page).read_text()) for page in results_tables.PAGES
+    ]
+    assert [name for names in shown for name in names] == list(results_tables.Results(ROOT).blocks())
+    assert all(name.endswith("-main") for name in shown[0])  # of README.md, which has the first rows alone
+
+
+def test_rows_of_the_readme_are_among_all_rows() -> None:
+    readme, page = ((ROOT / path).read_text() for path in results_tables.PAGES)
+    rows = [line for line in readme.split("## Results")[1].splitlines() if line.startswith("| ")]
+    assert [line for line in rows if line not in page.splitlines()] == []
+    ours = {row["what"] for row in [*ROWS, *TOGETHER] if row.get("main")}
+    assert ours
+    assert {row["what"] for row in [*ROWS, *TOGETHER] if f"| {row['what']} |" in readme} == ours
 
 
 def test_pictures_of_the_pages_are_there() -> None:
@@ -102,9 +114,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def keep_all() -> None:
+    """Every row of `tables.toml` is kept; the pages and pictures are renewed once, with the last."""
     sources = {"esc10": "single", "fat10": "several", "ablation": "ablation"}
-    for row in ROWS:
-        assert results.main(["--keep", f"runs/{sources[row['table']]}", "--as", row["kept"]]) == 0
+    found = {table: kept.gather(Path("runs") / name) for table, name in sources.items()}
+    *rows, last = ROWS
+    for row in rows:
+        kept.write(found[row["table"]], results_tables.RESULTS / row["kept"])
+    assert results.main(["--keep", f"runs/{sources[last['table']]}", "--as", last["kept"]]) == 0
 
 
 def test_a_row_may_do_without_pictures(place: Path) -> None:
