@@ -148,7 +148,8 @@ def _apply(tree: dict[str, Any], path: list[str], value: Any) -> None:
     for step, after in zip(path, [*path[1:], None], strict=True):
         if isinstance(here, list):
             if not step.isdigit() or int(step) >= len(here):
-                raise ConfigError(f"`{dotted}`: {step!r} must be a number from 0 to {len(here) - 1}.")
+                hint = f", as in `stage.0.{path[-1]}`" if path[0] == "stage" else ""
+                raise ConfigError(f"`{dotted}`: {step!r} must be a number from 0 to {len(here) - 1}{hint}.")
             index: Any = int(step)
         elif isinstance(here, dict):
             index = step

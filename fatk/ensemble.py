@@ -50,6 +50,8 @@ def choose(
         chances = mean(held.chances) if chances is None else chances
         told |= {"clips": len(held.names), "lwlrap": round(_lwlrap(held, chances), 6)}
         told["members"] = [round(_lwlrap(held, own), 6) for own in held.chances]
+        alike = ensemble_means.plain("arithmetic", len(members), len(classes))
+        told["arithmetic"] = round(_lwlrap(held, alike(held.chances)), 6)
     return mean, told
 
 
@@ -144,6 +146,11 @@ def _report(members: Sequence[Trained], kind: str, validation: dict[str, Any]) -
             f"{validation['clips']} clips that all held out{unseen}: lwlrap {validation['lwlrap']:.4f}, "
             f"the members' {alone}"
         )
+        if validation["lwlrap"] < validation["arithmetic"]:
+            cli.say(
+                f"on these clips members that count alike have {validation['arithmetic']:.4f}, which is better: "
+                "--mean arithmetic"
+            )
 
 
 if __name__ == "__main__":

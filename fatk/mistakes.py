@@ -16,7 +16,8 @@ def suggest(key: str, keys: Keys) -> str:
     """' Did you mean ...?', or the keys of the section where nothing is near."""
     bare = re.sub(r"\.\d+", "", key)
     section = bare.split(".")[0]
-    # `stage.epochs` stands for any stage's.
+    # `stage.epochs` stands for any stage's; what is suggested has the number that was given.
+    number = re.match(r"\w+(\.\d+)\.", key)
     known = [name for name in keys if name != section]
     known += [f"{name}.{own}" for name, section_keys in keys.items() for own in section_keys]
     near = difflib.get_close_matches(bare, known, 1, 0.75)
@@ -29,7 +30,10 @@ def suggest(key: str, keys: Keys) -> str:
         if k.rsplit(".", 1)[-1] == m
     ]
     if near:
-        return f" Did you mean `{near[0]}`?"
+        found = near[0]
+        if number and found.startswith(f"{section}."):
+            found = section + number[1] + found[len(section) :]
+        return f" Did you mean `{found}`?"
     return f" Its keys are: {', '.join(keys.get(section) or [k for k in known if '.' not in k])}."
 
 

@@ -144,8 +144,12 @@ def test_a_stage_can_be_set_where_the_file_has_none(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_is_not_there_is_said() -> None:
-    assert problems(DEMO, "stage.1.epochs=2") == ["`stage.1.epochs`: '1' must be a number from 0 to 0."]
-    assert problems(DEMO, "stage.epochs=2") == ["`stage.epochs`: 'epochs' must be a number from 0 to 0."]
+    assert problems(DEMO, "stage.1.epochs=2") == [
+        "`stage.1.epochs`: '1' must be a number from 0 to 0, as in `stage.0.epochs`."
+    ]
+    assert problems(DEMO, "stage.epochs=2") == [
+        "`stage.epochs`: 'epochs' must be a number from 0 to 0, as in `stage.0.epochs`."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +159,7 @@ def test_a_stage_that_is_not_there_is_said() -> None:
         ("mixing.alhpa=0.4", "mixing.alpha"),
         ("feature.bands=64", "features"),
         ("alpha=0.4", "mixing.alpha"),
-        ("stage.0.epoch=2", "stage.epochs"),
+        ("stage.0.epoch=2", "stage.0.epochs"),
         ("sed=1", "seed"),
         ("train.bacth=8", "train.batch"),
     ],
