@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fatk import cli, folders, locks, runtime
+from fatk import cli, folders, locks, outputs, runtime
 from fatk.config import Config
 from fatk.folds import run_fold
 from fatk.prepare import Prepared, prepare, with_records
@@ -189,6 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", metavar="FILE", help="the table; default: runs/<name>-audit/audit.csv")
     config, arguments = cli.parse_config(parser, argv)
     path = Path(arguments.out or folders.RUNS / f"{config.name}-audit" / "audit.csv")
+    outputs.check([("--out", str(path), outputs.SUSPICIONS)], [arguments.config, config.data.table])
     own = (arguments.folds, arguments.rounds, arguments.share, arguments.pool)
     if arguments.runs:
         if arguments.without_valid or any(given is not None for given in own):

@@ -6,7 +6,7 @@ Prints lwlrap, top-1 accuracy over the clips with one label, and the ten worst c
 from collections.abc import Sequence
 from pathlib import Path
 
-from fatk import cli, convolutions
+from fatk import cli, convolutions, outputs
 
 _WORST = 10
 
@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for clip in clips:
         if not clip.path.exists():
             raise DataError(f"{table}, line {clip.line}: {clip.path} is missing.")
+    outputs.check([("--out", arguments.out, outputs.PER_CLASS)], [table, *(clip.path for clip in clips)])
     for note in notes:
         cli.say(note)
     from fatk.tagger import SavedTagger

@@ -7,7 +7,7 @@ before cropping and augmentation. `--png` draws it.
 from collections.abc import Sequence
 from pathlib import Path
 
-from fatk import cli
+from fatk import cli, outputs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,6 +19,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     config, arguments = cli.parse_config(parser, argv)
     if not (arguments.out or arguments.png):
         raise cli.UserError("nothing to write: give --out image.npy, --png image.png, or both.")
+    outputs.check(
+        [("--out", arguments.out, outputs.IMAGE), ("--png", arguments.png, outputs.PNG)],
+        [arguments.audio, arguments.config],
+    )
     from fatk import runtime
     from fatk.audio import UnreadableError, read_pcm
 

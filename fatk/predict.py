@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fatk import cli, convolutions
+from fatk import cli, convolutions, outputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,7 +120,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--top", type=int, default=3, metavar="N", help="labels a file (default 3)")
     parser.add_argument("--tags", action="store_true", help="the labels over fatk.decide's thresholds")
     parser.add_argument("--windows", metavar="CSV", help="write start, end and scores of every window")
-    parser.add_argument("--plot", metavar="PNG", help="draw one file's timeline of classes")
+    parser.add_argument(
+        "--plot", metavar="PNG", help="draw one file's timeline of classes; .pdf and .svg too"
+    )
     parser.add_argument(
         "--precision", choices=convolutions.PRECISIONS, default="float32", help=convolutions.HELP
     )
@@ -148,6 +150,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = sound_files(arguments.files)
     if arguments.plot and len(files) != 1:
         raise cli.UserError(f"--plot draws one file. Received: {len(files)}.")
+    outputs.check(
+        [
+            ("--windows", arguments.windows, outputs.WINDOWS),
+            ("--plot", arguments.plot, outputs.PICTURE),
+            ("--out", arguments.out, outputs.PREDICTIONS),
+        ],
+        [*files, *filter(None, [arguments.table])],
+    )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from fatk.tagger import SavedTagger
 

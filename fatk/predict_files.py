@@ -27,7 +27,7 @@ class Asked:
     top: int = 3  # labels a file
     tags: bool = False  # the labels over the thresholds instead
     windows: str | None = None  # a CSV to write
-    plot: str | None = None  # a PNG to write
+    plot: str | None = None  # a picture to write, .png, .pdf or .svg
 
 
 @dataclass(frozen=True)

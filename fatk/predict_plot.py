@@ -100,7 +100,7 @@ def _time_axis(axis: plt.Axes, seconds: float) -> None:
 def draw(
     spectrogram: Spectrogram, windows: Windows, classes: tuple[str, ...], title: str, path: Path
 ) -> None:
-    """Write the PNG: a row a class, the ones with the highest scores first, over the spectrogram."""
+    """Write what the suffix says: a row a class, the highest scores first, over the spectrogram."""
     seconds = spectrogram.seconds
     best = np.argsort(-windows.chances.max(0), kind="stable")[:CLASSES]
     rows = columns_of(windows, seconds)[best]
@@ -124,5 +124,5 @@ def draw(
         below.set_xlim(0, seconds)
         _time_axis(below, seconds)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130, format="png")
+        figure.savefig(path, dpi=130, format=path.suffix.lower().removeprefix("."))
     plt.close(figure)
