@@ -1,12 +1,14 @@
 """Recordings of minutes to hours, in the memory of one segment: blocks in, scores of windows out."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fatk import folders
 
 if TYPE_CHECKING:
     from fatk.tagger import SavedTagger
@@ -145,10 +147,11 @@ class WindowTable:
     def __init__(self, path: Path, classes: Sequence[str]):
         import csv
 
-        self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._unfinished = path.with_name(path.name + ".tmp")
-        self._lines = self._unfinished.open("w", newline="", encoding="utf-8")
+        with ExitStack() as stack:
+            unfinished = stack.enter_context(folders.whole(path))
+            self._lines = stack.enter_context(unfinished.open("w", newline="", encoding="utf-8"))
+            self._close = stack.pop_all()  # closes the file, then puts it in place, or away
         self._writer = csv.writer(self._lines, lineterminator="\n")
         self._writer.writerow(["file", "start_seconds", "end_seconds", *classes])
         self.rows = 0
@@ -177,10 +180,6 @@ class WindowTable:
         """The table itself."""
         return self
 
-    def __exit__(self, kind: Any, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Put in place, or away where something went wrong."""
-        self._lines.close()
-        if kind is None:
-            self._unfinished.replace(self._path)
-        else:
-            self._unfinished.unlink(missing_ok=True)
+        self._close.__exit__(*error)

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -182,6 +184,24 @@ def test_rows_that_were_written_are_taken_back(tmp_path: Path) -> None:
         add("last.wav")
         assert table.rows == 600
     assert [row["file"] for row in rows(tmp_path / "w.csv")] == ["kept.wav"] * 300 + ["last.wav"] * 300
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_calls_side_by_side_write_each_their_own(fails: bool, tmp_path: Path) -> None:
+    other = tmp_path / "w.csv.tmp"  # what another call is at
+    other.write_text("rows")
+    said = predict_long.Windows(np.zeros(3), np.ones(3), np.full((3, 1), 0.5))
+    with (
+        pytest.raises(audio.UnreadableError) if fails else nullcontext(),
+        predict_long.WindowTable(tmp_path / "w.csv", ["a"]) as table,
+    ):
+        (own,) = tmp_path.glob(f"w.csv.{os.getpid()}.*")
+        table.write("x.wav", said)
+        if fails:
+            raise audio.UnreadableError("damaged")
+    assert other.read_text() == "rows"
+    assert not own.exists()
+    assert (tmp_path / "w.csv").exists() is not fails
 
 
 def test_where_nothing_can_be_read(ran: Ran, tmp_path: Path) -> None:
