@@ -65,12 +65,15 @@ def open_sound(path: Path) -> Sound:
     try:
         if path.stat().st_size == 0:
             raise UnreadableError("the file is empty (0 bytes)")
+        path.open("rb").close()  # of what the system refuses, libsndfile tells "System error"
         sound = Sound(path)
     except FileNotFoundError:
         raise UnreadableError("no such file") from None
     except UnicodeEncodeError:
         raise UnreadableError("its name is not in UTF-8; rename it") from None
-    except (soundfile.LibsndfileError, OSError, TypeError) as error:
+    except OSError as error:
+        raise UnreadableError(error.strerror or str(error)) from None
+    except (soundfile.LibsndfileError, TypeError) as error:
         reason = getattr(error, "error_string", None) or str(error)
         raise UnreadableError(f"not a sound file that libsndfile reads ({reason.rstrip('. ')})") from None
     if sound.frames == 0:

@@ -1,5 +1,6 @@
 """Sound files whose headers do not tell how long they are, as FLAC that went through a pipe, or tell nonsense."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -77,6 +78,32 @@ def test_a_name_that_is_not_in_utf8_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"RIFF")
     with pytest.raises(audio.UnreadableError, match="its name is not in UTF-8; rename it"):
         audio.read_pcm(path, RATE)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), "no such file"),
+    ],
+)
+def test_what_the_system_refuses_is_no_bad_format(
+    error: OSError, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = piped(tmp_path / "x.flac", noise(100))
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Path, "open", refuse)  # root may read what has no permissions
+    with pytest.raises(audio.UnreadableError, match=f"^{said}$"):
+        audio.read_pcm(path, RATE)
+
+
+def test_a_folder_is_no_bad_format(tmp_path: Path) -> None:
+    with pytest.raises(audio.UnreadableError, match=r"^Is a directory$"):
+        audio.length(tmp_path)
 
 
 def test_it_is_prepared(tmp_path: Path) -> None:
