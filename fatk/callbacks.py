@@ -177,8 +177,11 @@ def save_network(network: keras.Model, path: Path, config: Config) -> None:
 def write_network(network: keras.Model, path: Path) -> None:
     """Write a network as it is, whole or not at all."""
     unfinished = path.with_name(UNFINISHED)
-    network.save(unfinished)
-    os.replace(unfinished, path)
+    try:
+        network.save(unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)  # on a full disk it would take the place of what can be written
 
 
 class Bar(keras.callbacks.Callback):

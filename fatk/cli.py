@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -80,6 +81,16 @@ def fail(message: str, code: int = 2) -> None:
     sys.exit(code)
 
 
+def _full(error: Exception) -> str:
+    """What the system calls a full disk, where an error comes of one; else nothing.
+
+    TensorFlow's writers and HDF5's tell it in their words alone: their errors have no number.
+    """
+    number = getattr(error, "errno", None)
+    known = [own for own in _FULL if own is not None and (own == number or os.strerror(own) in str(error))]
+    return os.strerror(known[0]) if known else ""
+
+
 def run(main: Callable[[], int]) -> None:
     """Run a command: what the user can mend becomes a line and exit code 2, Ctrl-C exit code 130."""
     try:
@@ -92,12 +103,16 @@ def run(main: Callable[[], int]) -> None:
         sys.stderr.close()  # the reader of our output has gone; Python would complain on the way out
         sys.exit(1)
     except OSError as error:
-        if error.errno and error.errno in _FULL:
+        if _full(error):
             where = f"{error.filename}: " if error.filename else ""
-            fail(f"{where}{error.strerror}. What was written before is whole.")
+            fail(f"{where}{_full(error)}. What was written before is whole.")
         if error.filename is None:
             raise
         fail(f"{error.filename}: {error.strerror}.")  # a folder that is missing, or not ours to write
+    except Exception as error:
+        if not _full(error):
+            raise
+        fail(f"{_full(error)}. What was written before is whole.")
     else:
         sys.exit(code)
 

@@ -48,10 +48,13 @@ def example(
 def write_shard(path: Path, records: Iterable[bytes]) -> int:
     """Write records, and give the file its name only when it is whole -> its size in bytes."""
     unfinished = path.with_name(path.name + ".tmp")
-    with tf.io.TFRecordWriter(str(unfinished)) as writer:
-        for record in records:
-            writer.write(record)
-    os.replace(unfinished, path)
+    try:
+        with tf.io.TFRecordWriter(str(unfinished)) as writer:
+            for record in records:
+                writer.write(record)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)  # on a full disk it would take the place of what can be written
     return path.stat().st_size
 
 

@@ -54,6 +54,34 @@ def test_a_full_disk_is_a_line(refused: Callable[..., str]) -> None:
     assert refused(full) == "No space left on device. What was written before is whole."
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_a_disk_that_tensorflow_finds_full_is_a_line(refused: Callable[..., str]) -> None:
+    """Its errors are no `OSError`."""
+    import tensorflow as tf
+
+    def full(_: Sequence[str]) -> int:
+        with tf.io.TFRecordWriter("/dev/full") as writer:
+            for _ in range(100):
+                writer.write(bytes(100_000))
+        return 0
+
+    assert refused(full) == "No space left on device. What was written before is whole."
+
+
+def test_a_network_that_does_not_fit_on_the_disk_leaves_nothing_of_it(tmp_path: Path) -> None:
+    from fatk import callbacks
+
+    class Network:
+        def save(self, path: Path) -> None:
+            path.write_bytes(b"half of it")
+            raise OSError(28, "No space left on device")
+
+    (tmp_path / "best.keras").write_bytes(b"the one before")
+    with pytest.raises(OSError, match="No space left"):
+        callbacks.write_network(Network(), tmp_path / "best.keras")
+    assert [path.name for path in tmp_path.iterdir()] == ["best.keras"]
+
+
 def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture) -> None:
     """No markup, no pictures of what stands between colons."""
     names = ["[noise]", "Dog [bark]", "music [/noise]", "site:a:day:bird:1.wav"]
