@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fatk import cli
+from fatk import cli, locks
 from fatk.archives import ArchiveError, members, open_archive, unpack
 from fatk.fetch_index import SETS, Archive, DataSet, Remote
 
@@ -140,11 +140,13 @@ def _get(archive: Archive, root: Path, store: Path, keep: bool) -> None:
 
 
 def fetch(dataset: DataSet, root: Path, keep: bool = False) -> None:
-    """Bring a set into `root`: what is there already stays, the rest is downloaded and unpacked."""
+    """Bring a set into `root`: what is there already stays, the rest is downloaded and unpacked.
+
+    Another process that brings something there is waited for: both would write into the same files.
+    """
     todo = [archive for archive in dataset.archives if not _unpacked(archive, root)]
-    ready = root / dataset.path
     if not todo:
-        cli.say(f"{dataset.title} is complete in {ready}; nothing to do")
+        cli.say(f"{dataset.title} is complete in {root / dataset.path}; nothing to do")
         return
     store = root / "archives"
     todo = _resolve(dataset, todo)
@@ -154,12 +156,14 @@ def fetch(dataset: DataSet, root: Path, keep: bool = False) -> None:
         f"{dataset.title} from {dataset.page}: {_amount(download)} to download, {_amount(needed)} of disk "
         f"needed at most, {_amount(free)} free"
     )
-    store.mkdir(parents=True, exist_ok=True)
-    for archive in todo:
-        _get(archive, root, store, keep)
-    if not any(store.iterdir()):
-        store.rmdir()
-    cli.say(f"{dataset.title} is ready in {ready}")
+    with locks.hold(store):
+        store.mkdir(parents=True, exist_ok=True)
+        for archive in todo:
+            if not _unpacked(archive, root):  # another process may have brought it meanwhile
+                _get(archive, root, store, keep)
+        if not any(store.iterdir()):
+            store.rmdir()
+    cli.say(f"{dataset.title} is ready in {root / dataset.path}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,7 +6,8 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,6 +120,22 @@ def test_connections_that_break_go_on_where_they_broke(
     assert len(starts) == 3
     assert 0 < starts[0] == starts[1] <= 100_000 < starts[2] <= 250_000
     assert "the connection broke at" in capsys.readouterr().out
+
+
+def test_two_at_once_do_not_write_into_the_same_files(
+    site: Site,
+    kaggle: dict[str, bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cli, "progress", lambda *_: nullcontext(lambda *_: None))  # one screen has one bar
+    with ThreadPoolExecutor(2) as both:
+        for done in [both.submit(fetch.fetch, SETS["fsdkaggle2019"], tmp_path / "set") for _ in range(2)]:
+            done.result(300)
+    assert on_disk(tmp_path / "set") == kaggle
+    assert max(Counter(name for name, _ in site.asked).values()) == 1
+    assert capsys.readouterr().out.count("is ready in") == 2
 
 
 def test_a_server_without_ranges_sends_it_all_again(
