@@ -56,30 +56,22 @@ def score(
 
 
 def score_with_bar(
-    tagger: "SavedTagger",
-    files: Sequence[Path],
-    crops: int | None,
-    unread: "dict[int, UnreadableError] | None" = None,
-) -> "np.ndarray":
-    """The same with a bar -> (files, classes), without a row for those whose places and reasons `unread` gets.
-
-    Where there is no `unread`, raises `UserError` naming the first of them.
-    """
+    tagger: "SavedTagger", files: Sequence[Path], crops: int | None
+) -> "tuple[np.ndarray, dict[int, UnreadableError]]":
+    """The same with a bar -> ((files that can be read, classes), {place of another: why it cannot})."""
     import numpy as np
 
     from fatk.audio import UnreadableError
 
-    answers = []
+    answers, unread = [], {}
     with cli.progress("predicting", len(files), "clips") as advance:
         for place, answer in enumerate(score(tagger, files, crops)):
-            if not isinstance(answer, UnreadableError):
-                answers.append(answer)
-            elif unread is None:
-                raise cli.UserError(f"{files[place]}: {answer}.")
-            else:
+            if isinstance(answer, UnreadableError):
                 unread[place] = answer
+            else:
+                answers.append(answer)
             advance()
-    return np.stack(answers) if answers else np.zeros((0, len(tagger.classes)), np.float32)
+    return np.stack(answers) if answers else np.zeros((0, len(tagger.classes)), np.float32), unread
 
 
 def table_files(table: Path, audio: Path) -> tuple[list[str], list[Path]]:
@@ -170,8 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fatk.inputs import LeftOut
     from fatk.scoring import write_predictions
 
-    unread: dict[int, UnreadableError] = {}
-    chances = score_with_bar(tagger, files, arguments.tta, unread)
+    chances, unread = score_with_bar(tagger, files, arguments.tta)
     left_out = LeftOut(len(files))
     for place, why in unread.items():
         left_out.add(files[place], why)
