@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import soundfile
@@ -18,6 +18,8 @@ _INTEGER = ("PCM_", "ALAC_", "ULAW", "ALAW", "IMA_", "MS_ADPCM", "GSM", "G72", "
 _CONTAINERS = {"flac": ("FLAC", "PCM_16"), "vorbis": ("OGG", "VORBIS")}
 _BLOCK = 65536  # samples; given minutes at once, libsndfile's Vorbis encoder overruns its stack
 _UNTOLD = 1 << 62  # frames; where FLAC was written through a pipe libsndfile says 2**63 - 1
+_CHUNKS = 1000  # of a WAV file are looked at for the one of its samples
+_NOTED = 0.01  # seconds; some recorders count their header in, or a byte too many
 
 
 class UnreadableError(ValueError):
@@ -94,6 +96,54 @@ def length(path: Path) -> tuple[float, int]:
 def seconds(path: Path) -> float:
     """Length of a sound file. Raises `UnreadableError`."""
     return length(path)[0]
+
+
+def cut_short(path: Path, seconds: float) -> str:
+    """A file that gives `seconds` -> "the file ends after 0.68 of 2.00 s" where its header tells more; else "".
+
+    Of WAV, also as RF64 and W64: libsndfile takes what is there of half a copy for the whole. Ogg and MP3 tell no
+    length in front, and decoding FLAC fails.
+    """
+    try:
+        with path.open("rb") as file:
+            found = _samples(file)
+        there = path.stat().st_size - found[1] if found else 0
+    except OSError:
+        return ""
+    if not found or there <= 0:
+        return ""
+    told = found[0]
+    # Recorders that were switched off and streams leave 0, or about the most that fits: 0xffffffff, 0x7ffff000.
+    if told == 0 or told > _UNTOLD or min(abs(told - 2**31), abs(told - 2**32)) < 2**16:
+        return ""
+    whole = seconds * told / there
+    return f"the file ends after {seconds:.2f} of {whole:.2f} s" if whole - seconds >= _NOTED else ""
+
+
+def _samples(file: BinaryIO) -> tuple[int, int] | None:
+    """An open file -> (bytes of samples that its header tells, where they begin); None where it is no WAV file."""
+    head = file.read(40)
+    wide = (
+        head[:4] == b"riff" and head[24:28] == b"wave"
+    )  # W64: names of 16 bytes, sizes of 8 that count both
+    if not wide and (head[:4] not in (b"RIFF", b"RIFX", b"RF64") or head[8:12] != b"WAVE"):
+        return None
+    order: Literal["big", "little"] = "big" if head[:4] == b"RIFX" else "little"
+    place, lead, step = (40, 24, 8) if wide else (12, 8, 2)
+    large = 0  # RF64 tells what is too large for 4 bytes in a chunk before
+    for _ in range(_CHUNKS):
+        file.seek(place)
+        header = file.read(lead)
+        size = int.from_bytes(header[16:] if wide else header[4:], order) - (lead if wide else 0)
+        if len(header) < lead or size < 0:
+            return None
+        place += lead
+        if header[:4] == b"data":
+            return large if large and size == 2**32 - 1 else size, place
+        if header[:4] == b"ds64":
+            large = int.from_bytes(file.read(16)[8:], order)
+        place += size + -size % step
+    return None
 
 
 def full_scale(subtype: str) -> float:

@@ -6,6 +6,7 @@ All clips are opened before any is scored. One of several that cannot be read is
 out, the others are scored, and the exit status is 1.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,16 +22,19 @@ _WORST = 10
 
 def _opened(clips: "Sequence[Clip]", table: Path, left_out: "LeftOut") -> "list[Clip]":
     """Those that can be."""
-    from fatk.audio import UnreadableError, open_sound
+    from fatk.audio import UnreadableError, cut_short, open_sound
 
     found = []
     for clip in clips:
         try:
-            open_sound(clip.path).close()
+            with open_sound(clip.path) as sound:
+                short = cut_short(clip.path, sound.frames / sound.samplerate)
         except UnreadableError as error:
             left_out.add(_where(clip, table), error)
-        else:
-            found.append(clip)
+            continue
+        if short:
+            print(f"fatk: {_where(clip, table)}: {short}", file=sys.stderr)
+        found.append(clip)
     return found
 
 

@@ -9,6 +9,7 @@ the end. All clips of a table are opened before any is scored: it must be whole.
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,7 +77,7 @@ def score_with_bar(
 
 def table_files(table: Path, audio: Path) -> tuple[list[str], list[Path]]:
     """A table with a column `fname` -> (names, files). Raises `DataError` for what is missing or no sound file."""
-    from fatk.audio import UnreadableError, open_sound
+    from fatk.audio import UnreadableError, cut_short, open_sound
     from pipelines.sources import DataError, clean_name, find_audio, read_rows
 
     if not audio.is_dir():
@@ -88,9 +89,12 @@ def table_files(table: Path, audio: Path) -> tuple[list[str], list[Path]]:
         if not path.exists():
             raise DataError(f"{table}, line {line}: {path} is missing.")
         try:
-            open_sound(path).close()
+            with open_sound(path) as sound:
+                short = cut_short(path, sound.frames / sound.samplerate)
         except UnreadableError as error:
             raise DataError(f"{table}, line {line}: {path}: {error}.") from None
+        if short:
+            print(f"fatk: {table}, line {line}: {path}: {short}", file=sys.stderr)
         names.append(row["fname"])
         files.append(path)
     return names, files

@@ -83,22 +83,30 @@ def answer(tagger: "SavedTagger", model: Path, files: Sequence[Path], asked: Ask
 
 
 def _opened(names: Sequence[Path], paths: Sequence[Path], left_out: "LeftOut") -> Iterator[_Sound]:
-    """Those that can be."""
+    """Those that can be. One that ends too early is told, and taken."""
     from fatk import audio
 
     for name, path in zip(names, paths, strict=True):
         try:
-            yield _Sound(str(name), path, *audio.length(path))
+            sound = _Sound(str(name), path, *audio.length(path))
         except audio.UnreadableError as error:
             left_out.add(name, error)
+            continue
+        if short := audio.cut_short(path, sound.seconds):
+            _note(f"{name}: {short}")
+        yield sound
+
+
+def _note(text: str) -> None:
+    """A line apart from the answers, which may be read by a program."""
+    print(f"fatk: {text}", file=sys.stderr)
 
 
 def _say_rate(sounds: Sequence[_Sound], rate: int) -> None:
-    """Once, of the first file at another rate; apart from the answers, which may be read by a program."""
+    """Once, of the first file at another rate."""
     for sound in sounds:
         if sound.rate != rate:
-            told = f"{sound.name} is at {sound.rate} Hz; what is not at the model's {rate} Hz is resampled"
-            print(f"fatk: {told}", file=sys.stderr)
+            _note(f"{sound.name} is at {sound.rate} Hz; what is not at the model's {rate} Hz is resampled")
             return
 
 
