@@ -92,6 +92,11 @@ class Config:
                 "sound as it was recorded. Received: 'device'."
             )
         mixing = self.mixing
+        if mixing.kind in ("noisy", "mixmatch") and mixing.partners == "single" and not self.data.noisy:
+            wrong.append(
+                "`data.noisy` must be true with `mixing.partners` = 'single', which draws from the noisy clips. "
+                "Received: false."
+            )
         guessed = mixing.kind == "mixmatch" and mixing.partners == "noisy" and not mixing.prior
         if self.network.noisy_head and guessed:
             wrong.append(

@@ -32,7 +32,7 @@ def decide(
     told = {
         "rule": "f1" if precision is None else "precision",
         "precision": precision,
-        "temperature": round(used, 6),
+        "temperature": float(used),
         "temperature_fitted": fitted,
         "clips": len(clips.names),
         "calibration": {"before": before, "after": after},
@@ -59,7 +59,7 @@ def _told(name: str, found: Threshold) -> dict[str, Any]:
     scores = {key: getattr(found, key) for key in ("precision", "recall", "f1")}
     return {
         "class": name,
-        "threshold": round(found.value, 9),
+        "threshold": found.value,  # whole: a rounded one may lie on a score
         "positives": found.positives,
         **{key: None if value is None else round(value, 4) for key, value in scores.items()},
         "note": found.note or ("rough" if found.positives < FEW else ""),
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if run.config.is_file():
         card.write_card(run)
     rows = [
-        [row["class"], row["threshold"], row["positives"]]
+        [row["class"], f"{row['threshold']:.9g}", row["positives"]]
         + ["" if row[key] is None else f"{row[key]:.2f}" for key in ("precision", "recall", "f1")]
         + [row["note"]]
         for row in told["classes"]

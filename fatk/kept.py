@@ -24,7 +24,8 @@ from fatk.folds import extra, read_scores
 from fatk.scoring import Scores
 
 ABLATION = "ablation.json"  # what an ablation's folder says of its rows and runs
-_OF_CLIPS = ("data", "labels", "select")  # sections of settings by which clips or labels differ
+# Settings by which clips or labels differ, sections and keys; the demo set is made at the rate of its shards.
+_OF_CLIPS = ("data", "labels", "select", "features.rate", "records.rate")
 _COLUMNS = ("run", "crops", "fname", "truth")  # of predictions.csv, before a column a class
 
 
@@ -140,7 +141,7 @@ def _of_same_clips(folder: Path, runs: Sequence[KeptRun], rows: Sequence[Mapping
     for row in rows:
         last = dict(setting.split("=", 1) for setting in row["set"])
         by_row[row["name"]] = tuple(
-            sorted(f"{key}={value}" for key, value in last.items() if key.split(".")[0] in _OF_CLIPS)
+            sorted(f"{k}={value}" for k, value in last.items() if {k, k.split(".")[0]} & {*_OF_CLIPS})
         )
     first: dict[tuple[str, ...], KeptRun] = {}
     for run in runs:

@@ -42,8 +42,11 @@ class Scores:
 
 
 def cell(chance: float) -> str:
-    """A probability as tables keep it: all digits of a float32, for a tie counts as the worst rank."""
-    return f"{chance:.9g}"
+    """A probability as tables keep it: all digits of a float32, for a tie counts as the worst rank.
+
+    Near 1 as many as part it from 1.
+    """
+    return f"{chance:.{9 if chance < 0.99 else 16}g}"
 
 
 def write_predictions(path: Path, names: Sequence[str], classes: Sequence[str], chances: np.ndarray) -> None:

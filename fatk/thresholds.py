@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+NEVER = 2.0  # no probability reaches it; a sure network says 1.0 in float32
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -46,7 +48,7 @@ def choose(truth: np.ndarray, chances: np.ndarray, precision: float | None = Non
     """(clips, classes) 0/1 and probabilities -> a threshold a class, by F1 or a precision asked for.
 
     A class that no clip carries takes the threshold of all classes together. Where the precision is out of
-    reach, the threshold is above every score seen: the class is then not tagged rather than tagged wrongly.
+    reach, the threshold is above 1: the class is then not tagged rather than tagged wrongly.
     """
     truth = np.asarray(truth) > 0
     pooled = _one(truth.ravel(), chances.ravel(), precision)
@@ -66,7 +68,7 @@ def _one(labels: np.ndarray, scores: np.ndarray, precision: float | None) -> Thr
     value = best_f1(labels, scores) if precision is None else at_precision(labels, scores, precision)
     positives = int(labels.sum())
     if value is None:
-        return Threshold((float(scores.max()) + 1) / 2, positives, note=f"no threshold reaches {precision:g}")
+        return Threshold(NEVER, positives, note=f"no threshold reaches {precision:g}")
     tagged = scores >= value
     hits = int((tagged & labels).sum())
     return Threshold(

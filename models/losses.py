@@ -33,10 +33,12 @@ def lsep(target, logits):
     """Log-sum-exp pairwise ranking (Li, Song and Luo, 2017) -> (batch,): log(1 + sum exp(f_v - f_u)).
 
     Over all pairs of a class u that is present and a class v that is not. Present is a target of at least
-    0.5: of a mixed clip, the labels of the clip that prevails. No pair, no loss.
+    0.5, and where none is, as in a mix of mixes, the largest: of a mixed clip, the labels of the clip that
+    prevails. No pair, no loss.
     """
     logits = ops.cast(logits, "float32")
-    present = ops.greater_equal(target, 0.5)
+    least = ops.minimum(ops.max(target, axis=-1, keepdims=True), 0.5)
+    present = ops.logical_and(ops.greater_equal(target, least), ops.greater(target, 0))
     # The double sum is a product of two sums, so two log-sum-exps and one softplus are all.
     absent_sum = ops.logsumexp(ops.where(present, _ABSENT, logits), axis=-1)
     present_sum = ops.logsumexp(ops.where(present, -logits, _ABSENT), axis=-1)

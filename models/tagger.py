@@ -6,18 +6,14 @@ from keras import ops
 from models import losses, mixmatch, networks
 from models.metrics import Lwlrap
 
-# Probabilities are held this far from 0 and 1 when they become logits again: float32's resolution near 1.
-_EPSILON = 1e-7
-
 
 def mean_logits(logits, crops: int):
     """(clips x crops, classes) logits -> (clips, classes): the logit of the mean probability over crops."""
     if crops == 1:
         return logits
-    chance = ops.sigmoid(ops.cast(logits, "float32"))
-    chance = ops.mean(ops.reshape(chance, (-1, crops, ops.shape(logits)[-1])), axis=1)
-    chance = ops.clip(chance, _EPSILON, 1 - _EPSILON)
-    return ops.log(chance) - ops.log1p(-chance)
+    logits = ops.reshape(ops.cast(logits, "float32"), (-1, crops, ops.shape(logits)[-1]))
+    # 1 - mean(p) is mean(1 - p): both logarithms are exact however sure the network, and nothing ties.
+    return ops.logsumexp(ops.log_sigmoid(logits), axis=1) - ops.logsumexp(ops.log_sigmoid(-logits), axis=1)
 
 
 @keras.saving.register_keras_serializable("fatk")

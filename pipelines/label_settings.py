@@ -34,7 +34,8 @@ class SplitSettings:
     count: int = 1  # disjoint balanced splits that are drawn, or folds
     number: int = 0  # which of them validates, from 0
     # noisy clips that take part, where data.noisy is set; "full" holds `noisy_share` of all out, "single" and
-    # "best50s" a few of each class, and what they hold out trains nothing
+    # "best50s" a few of each class, and what they hold out is not trained on; mixing.partners = "single" draws
+    # from the whole pool all the same
     noisy: Literal["all", "full", "single", "best50s"] = "all"
     noisy_share: float = 0.2  # of the noisy clips, held out by "full"
     train: Literal["both", "curated", "noisy"] = "both"  # pools that are trained on

@@ -247,6 +247,20 @@ def test_a_head_for_noisy_labels_is_refused_where_mixmatch_uses_none() -> None:
         assert load_config(DEMO, [*asked, more]).mixing.kind in ("mixmatch", "noisy")
 
 
+@pytest.mark.parametrize("kind", ["noisy", "mixmatch"])
+def test_partners_of_noisy_clips_are_refused_where_these_take_no_part(kind: str) -> None:
+    asked = [f"mixing.kind={kind}", "mixing.partners=single"]
+    assert problems(DEMO, *asked, "data.noisy=false") == [
+        "`data.noisy` must be true with `mixing.partners` = 'single', which draws from the noisy clips. "
+        "Received: false."
+    ]
+    assert load_config(DEMO, asked).mixing.partners == "single"
+    assert (
+        load_config(DEMO, ["mixing.kind=mixup", "mixing.partners=single", "data.noisy=false"]).data.noisy
+        is False
+    )
+
+
 def test_every_problem_is_said_at_once(tmp_path: Path) -> None:
     path = write(
         tmp_path,

@@ -80,6 +80,23 @@ def test_the_precision_is_kept_with_the_most_recall(rows: list[tuple[bool, int]]
         assert not (chances >= found.value).any()
 
 
+def test_thresholds_that_are_kept_do_what_is_told_of_them(tmp_path: Path) -> None:
+    """Scores of a sure network lie closer together than any rounding."""
+    truth = np.zeros((6, len(CLASSES)), int)
+    chances = np.full((6, len(CLASSES)), 0.5)
+    truth[:, 0] = [1, 1, 0, 0, 0, 0]
+    chances[:, 0] = [4e-10, 3e-10, 1e-10, 1e-10, 1e-11, 1e-12]
+    truth[:, 1] = [0, 1, 0, 1, 0, 0]
+    chances[:, 1] = np.float32([1.0, 1.0, 0.9999999, 0.9999999, 0.5, 0.5])  # no threshold is right
+    run = run_of(tmp_path, truth, chances)
+    told = decide.decide(run, precision=0.9)
+    assert told["classes"][0]["recall"] == 1
+    assert told["classes"][1]["note"] == "no threshold reaches 0.9"
+    tags = decide.Decisions(run.folder, CLASSES).tags(chances)
+    np.testing.assert_array_equal(tags[:, 0], truth[:, 0] > 0)
+    assert not tags[:, 1].any()
+
+
 def test_a_class_without_positives_takes_the_threshold_of_all() -> None:
     truth = np.array([[1, 0], [1, 0], [0, 0], [0, 0]])
     chances = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.1], [0.2, 0.05]])

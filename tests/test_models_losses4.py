@@ -71,6 +71,14 @@ def test_lsep_by_hand() -> None:
     np.testing.assert_allclose(value(build("lsep"), [[0.0, 1.0, 0.0]], [[5.0] * 3]), [np.log(3)], rtol=1e-6)
 
 
+def test_lsep_of_a_mix_of_mixes_takes_what_prevails_as_present() -> None:
+    hard = [[0.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    logits = [[2.0, 1.0, -1.0], [0.5, -1.0, 1.0], [1.0, 2.0, 3.0]]
+    mixed = [[0.36, 0.24, 0.4], [0.45, 0.45, 0.1], [0.0, 0.0, 0.0]]
+    np.testing.assert_array_equal(value(build("lsep"), mixed, logits), value(build("lsep"), hard, logits))
+    assert value(build("lsep"), mixed, logits)[0] > 3
+
+
 def test_lsep_takes_a_soft_target_of_a_half_or_more_as_present() -> None:
     hard = (SOFT >= 0.5).astype(np.float32)
     np.testing.assert_array_equal(value(build("lsep"), SOFT, LOGITS), value(build("lsep"), hard, LOGITS))

@@ -151,6 +151,14 @@ def test_mean_logits_of_the_surest_crops_are_finite() -> None:
     assert made[0, 1] < -15
 
 
+@pytest.mark.parametrize("crops", [1, 2, 5])
+def test_mean_logits_of_sure_crops_do_not_tie(crops: int) -> None:
+    """lwlrap counts a tie as the worst rank: what the crops tell apart must stay apart."""
+    apart = np.array([[-60.0, -25.0, -20.0, -17.0, 3.0, 17.0, 20.0, 25.0, 60.0]], np.float32)
+    made = array(mean_logits(np.repeat(apart, crops, axis=0), crops))
+    np.testing.assert_allclose(made, apart, rtol=1e-5)
+
+
 def test_two_trainings_with_one_seed_are_equal() -> None:
     def train() -> list[np.ndarray]:
         tagger = compiled(tiny(9), Mixup(0.75, seed=2))

@@ -350,9 +350,22 @@ def test_runs_of_a_set_that_changed_are_not_kept_together(place: Path, kind: str
         results.main(["--keep", f"runs/{kind}", "--as", "x"])
 
 
+@pytest.mark.parametrize("setting", ["features.rate=16000", "records.rate=16000", "data.noisy=false"])
+def test_a_row_of_other_clips_is_kept_beside_the_others(place: Path, setting: str) -> None:
+    """The demo set is made at the rate of its shards."""
+    folder = place / "runs" / "ablation"
+    for path in folder.glob("*/summary.json"):
+        print_of = "rate" if path.parent.name.startswith("mixed") else "plain"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": print_of}))
+    about = json.loads((folder / "ablation.json").read_text())
+    about["rows"][1]["set"] = [setting]
+    (folder / "ablation.json").write_text(json.dumps(about))
+    assert results.main(["--keep", "runs/ablation", "--as", "x"]) == 0
+
+
 def test_small_and_large_probabilities_stay_apart(tmp_path: Path) -> None:
     """A tie counts as the worst rank."""
-    chances = 1 / (1 + np.exp(-np.array([[-30.0, -18.0, -17.9, 19.0], [14.0, 15.0, 16.0, -40.0]])))
+    chances = 1 / (1 + np.exp(-np.array([[-30.0, -18.0, -17.9, 19.0], [14.0, 25.0, 30.0, -40.0]])))
     scoring.write_predictions(tmp_path / "p.csv", ("a", "b"), CLASSES, chances)
     names, found = read_scores(tmp_path / "p.csv")
     assert names == ("a", "b")
