@@ -103,6 +103,11 @@ def table_files(table: Path, audio: Path) -> tuple[list[str], list[Path]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = cli.parser("fatk.predict", __doc__)
+    parser.epilog = (
+        "A file of up to a segment of the model's (30 s) is answered as a whole: LABEL 0.912, the mean over its "
+        "crops. A longer one, and any with --windows or --plot, is answered window by window: LABEL 0.912 at "
+        "1:15.2, the best window's score and when that begins."
+    )
     parser.add_argument("--model", required=True, metavar="DIR", help="a run's folder, or a SavedModel")
     parser.add_argument(
         "files", nargs="*", metavar="FILE",
@@ -112,9 +117,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--audio", metavar="DIR", help="the folder of the table's clips")
     parser.add_argument("--table", metavar="FILE", help="a CSV table with a column fname")
     parser.add_argument("--out", metavar="FILE", help="the CSV to write")
-    parser.add_argument("--tta", type=int, metavar="N", help="crops a clip; by default as exported")
+    parser.add_argument(
+        "--tta",
+        type=int,
+        metavar="N",
+        help="crops of a file that is answered as a whole; by default as exported",
+    )
     parser.add_argument("--top", type=int, default=3, metavar="N", help="labels a file (default 3)")
-    parser.add_argument("--tags", action="store_true", help="the labels over fatk.decide's thresholds")
+    parser.add_argument(
+        "--tags",
+        action="store_true",
+        help="the labels over fatk.decide's thresholds, which were chosen on whole clips",
+    )
     parser.add_argument("--windows", metavar="CSV", help="write start, end and scores of every window")
     parser.add_argument(
         "--plot", metavar="PNG", help="draw one file's timeline of classes; .pdf and .svg too"

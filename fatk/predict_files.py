@@ -67,9 +67,12 @@ def answer(tagger: "SavedTagger", model: Path, files: Sequence[Path], asked: Ask
             stack.enter_context(WindowTable(Path(asked.windows), tagger.classes)) if asked.windows else None
         )
         answers = _Answers(tagger, shape, decisions, asked, table, left_out)
-        for is_long, group in groupby(
-            sounds, lambda sound: along or bool(shape and sound.seconds > shape.segment)
-        ):
+
+        def in_windows(sound: _Sound) -> bool:
+            return along or bool(shape and sound.seconds > shape.segment)
+
+        _say_windows(sounds, [sound for sound in sounds if in_windows(sound)], asked)
+        for is_long, group in groupby(sounds, in_windows):
             if is_long:
                 for sound in group:
                     answers.long(sound)
@@ -108,6 +111,19 @@ def _say_rate(sounds: Sequence[_Sound], rate: int) -> None:
         if sound.rate != rate:
             _note(f"{sound.name} is at {sound.rate} Hz; what is not at the model's {rate} Hz is resampled")
             return
+
+
+def _say_windows(sounds: Sequence[_Sound], along: Sequence[_Sound], asked: Asked) -> None:
+    """Where it matters, which files are answered window by window and what that means, once."""
+    if not along:
+        return
+    which = along[0].name + (f" and {len(along) - 1} more" if len(along) > 1 else "")
+    if asked.crops:
+        _note(f"--tta is not used for {which}: longer than a segment, answered window by window")
+    if asked.tags:
+        _note(f"thresholds were chosen on whole clips; here they judge single windows of {which}")
+    elif len(along) < len(sounds):
+        _note(f"a score with a time is the best window's, of {which}; one without is the mean over the file")
 
 
 class _Answers:

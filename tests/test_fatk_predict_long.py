@@ -167,6 +167,59 @@ def test_tags_of_short_and_long_files(model: Path, tagger: SavedTagger, tmp_path
     assert {word.split()[0] for word in lines[1].removeprefix(f"{long}: ").split(", ")} == heard
 
 
+@pytest.mark.parametrize(
+    ("options", "names", "said"),
+    [
+        ([], "ab", []),
+        ([], "xy", []),
+        (["--tta", "3"], "ab", []),
+        (["--tags"], "ab", []),
+        (
+            [], "axby",
+            ["a score with a time is the best window's, of {x} and 1 more; one without is the mean over the file"],
+        ),
+        (["--tta", "3"], "x", ["--tta is not used for {x}: longer than a segment, answered window by window"]),
+        (
+            ["--tta", "3"], "ax",
+            [
+                "--tta is not used for {x}: longer than a segment, answered window by window",
+                "a score with a time is the best window's, of {x}; one without is the mean over the file",
+            ],
+        ),
+        (
+            ["--tta", "3"], "yx",
+            ["--tta is not used for {y} and 1 more: longer than a segment, answered window by window"],
+        ),
+        (["--tags"], "ax", ["thresholds were chosen on whole clips; here they judge single windows of {x}"]),
+        (
+            ["--tags", "--windows", "w.csv"], "ab",
+            ["thresholds were chosen on whole clips; here they judge single windows of {a} and 1 more"],
+        ),
+        (["--windows", "w.csv"], "ab", []),
+    ],
+)  # fmt: skip
+def test_what_is_answered_window_by_window_is_said(
+    options: list[str], names: str, said: list[str], model: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = {name: write(tmp_path / f"{name}.wav", sweep(2 if name in "ab" else 6)) for name in names}
+    assert predict.main(["--model", str(model), *options, *(str(paths[name]) for name in names)]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == [f"fatk: {line.format(**paths)}" for line in said]
+    if not {"--tags", "--windows"} & {*options}:
+        timed = [" at 0:0" in line for line in shown.out.splitlines()]
+        assert timed == [name in "xy" for name in names]
+
+
+def test_help_tells_what_is_printed(capsys) -> None:
+    with pytest.raises(SystemExit):
+        predict.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "LABEL 0.912, the mean over its crops" in told
+    assert "LABEL 0.912 at 1:15.2, the best window's score" in told
+    assert "--tta N crops of a file that is answered as a whole" in told
+
+
 def test_spans_are_neighbouring_windows() -> None:
     starts = np.arange(6) * 0.5
     windows = Windows(starts, starts + 1, np.zeros((6, 1)))

@@ -70,8 +70,11 @@ def test_a_folder_with_files_that_cannot_be_read(ran: Ran, tmp_path: Path) -> No
     folder.mkdir()
     first, last = clip(folder / "a.wav", 0), clip(folder / "f.wav", 1)
     long = write(folder / "g.flac", sweep(3 * SEGMENT))
-    status, wanted, nothing = ran(folder)
-    assert (status, len(wanted), nothing) == (0, 3, [])
+    mixed = (
+        f"fatk: a score with a time is the best window's, of {long}; one without is the mean over the file"
+    )
+    status, wanted, told = ran(folder)
+    assert (status, len(wanted), told) == (0, 3, [mixed])
     flat, broken = empty(folder / "b.wav"), damaged(folder / "e.flac")
     (folder / "._a.wav").write_bytes(b"\x00\x05\x16\x07 of a Mac")
     for given in (folder, folder / "*", f"{folder}/**/*.*"):
@@ -79,12 +82,13 @@ def test_a_folder_with_files_that_cannot_be_read(ran: Ran, tmp_path: Path) -> No
         assert (status, said) == (1, wanted)
         assert told == [
             f"fatk: left out: {flat}: {EMPTY}",
+            mixed,
             f"fatk: left out: {broken}: {LOST}",
             "fatk: left out in all: 2 of 5 files",
         ]
     status, said, told = ran(first, "gone.wav", last, long)
     assert (status, said) == (1, wanted)
-    assert told == ["fatk: left out: gone.wav: no such file.", "fatk: left out in all: 1 of 4 files"]
+    assert told == ["fatk: left out: gone.wav: no such file.", mixed, "fatk: left out in all: 1 of 4 files"]
 
 
 def test_the_others_of_a_batch_keep_their_own_scores(model: Path, tmp_path: Path) -> None:
