@@ -1,5 +1,6 @@
 """A small tagger of three of ESC-10's classes, fitted in a second, and the service that answers with it."""
 
+import asyncio
 import csv
 import http.client
 import json
@@ -7,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
+from starlette.types import Message
 
 from fatk import audio
+from fatk.serve.engine import Engine
 from fatk.serving import ServedTagger
 from pipelines import crops, ops
 from pipelines.datasets import to_unit
@@ -172,3 +175,47 @@ def service(model: Path, *options: str) -> Iterator[Server]:
             raise
     assert process.returncode == 0
     assert not complaints
+
+
+def bare(folder: Path, **own: Any) -> Any:
+    """An engine without a model, to be given what a test needs: `signatures`, `score`."""
+    tagger: Any = SimpleNamespace(
+        folder=folder / "saved_model", classes=("a", "b"), rate=SETTINGS.rate, _tf=tf,
+        _model=SimpleNamespace(signatures={}),
+    )  # fmt: skip
+    made = Engine(tagger)
+    for name, value in own.items():
+        setattr(made, name, value)
+    return made
+
+
+async def ask(
+    asked: Any, pieces: AsyncIterator[bytes | None], path: str = "/", method: str = "POST", kind: str = ""
+) -> tuple[int, bytes]:
+    """A request whose body comes in pieces, `None` where the client leaves -> (status, body)."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        piece = await anext(pieces, b"")
+        if piece is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": piece, "more_body": bool(piece)}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    path, _, query = path.partition("?")
+    headers = [(b"transfer-encoding", b"chunked"), (b"content-type", kind.encode())]
+    scope = {
+        "type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": headers,
+        "raw_path": path.encode(), "root_path": "", "http_version": "1.1", "scheme": "http",
+    }  # fmt: skip
+    await asked(scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+async def several(*pieces: bytes | None, every: float = 0.0) -> AsyncIterator[bytes | None]:
+    """Pieces of a body, so many seconds apart."""
+    for piece in pieces:
+        await asyncio.sleep(every)
+        yield piece

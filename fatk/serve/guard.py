@@ -10,6 +10,11 @@ from fatk.serve.metrics import Metrics
 from fatk.serve.refusal import Refusal
 from fatk.serve.settings import ServeSettings
 
+# Counted by name. A client may call its method anything, and a series once there stays.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_LEAST = 2_000  # bytes/s of a body, on average after its first seconds; live speech in Opus is more
+_WHOLE = 50_000  # bytes/s: the time in which the largest body must be whole
 _DRAIN_SECONDS = 2.0  # a refused body is still read for so long, so that its sender gets to read why
 
 # The page and its parts come from here, and nothing comes from elsewhere.
@@ -52,11 +57,15 @@ class Guard:
                     await exchange.refuse(refused)
                 else:
                     await self._app(scope, exchange.receive, exchange.send)
+        except Exception:
+            exchange.status = exchange.status or 500  # the answer to this is sent further out
+            raise
         finally:
             self._posts -= posts
             route = getattr(scope.get("route"), "path", None) or "other"
             route = "/static" if scope["path"].startswith("/static/") else route
-            self._metrics.requests.labels(route, scope["method"], str(exchange.status)).inc()
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(route, method, str(exchange.status)).inc()
             self._metrics.seconds.labels(route).observe(perf_counter() - begun)
 
 
@@ -72,6 +81,7 @@ class _Exchange:
         self._waits = b"expect" in headers  # a client that sends its body only when asked
         self._whole = not (self._declared.strip(b"0") or b"transfer-encoding" in headers)
         self._received = 0
+        self._waited = 0.0  # seconds for the client; what the service takes itself is not held against it
         self.status = 0
 
     def refusal(self) -> Refusal | None:
@@ -86,17 +96,20 @@ class _Exchange:
         )
 
     async def receive(self) -> Message:
-        """The next piece of the body, counted. Raises `Refusal` where it gets too much, or does not come."""
+        """The next piece of the body, counted. Raises `Refusal` where it gets too much, or is too slow."""
         if self._whole:
             return await self._receive()  # the end of the connection, if anything
+        silence = self._settings.silence_seconds
+        left = silence + min(self._received / _LEAST, self._settings.body_bytes / _WHOLE) - self._waited
+        begun = perf_counter()
         try:
-            async with asyncio.timeout(self._settings.silence_seconds):
+            async with asyncio.timeout(min(silence, left)):
                 message = await self._receive()
         except TimeoutError:
-            raise Refusal(
-                408,
-                f"nothing came for {self._settings.silence_seconds:g} seconds, and the body is not whole.",
-            ) from None
+            slow = f"the body comes too slowly: {self._received} bytes in {self._waited + left:.0f} seconds."
+            still = f"nothing came for {silence:g} seconds, and the body is not whole."
+            raise Refusal(408, slow if left < silence else still) from None
+        self._waited += perf_counter() - begun
         if message["type"] == "http.request":
             self._received += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)

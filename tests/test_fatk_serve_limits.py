@@ -1,0 +1,103 @@
+"""What one client can take from the others: slow bodies, memory, series of the metrics, lines of the log."""
+
+import asyncio
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from fatk.serve import app
+from fatk.serve.guard import Guard
+from fatk.serve.metrics import Metrics
+from fatk.serve.refusal import Refusal
+from fatk.serve.settings import ServeSettings
+from tests import served
+
+# ---- bodies that come slowly
+
+
+async def taking(scope: Scope, receive: Receive, send: Send) -> None:
+    """Reads the body to its end; a refusal is the answer."""
+    status = 200
+    try:
+        while (await receive()).get("more_body", False):
+            pass
+    except Refusal as refused:
+        status = refused.status
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": refused.message.encode()})
+        return
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def slowly(piece: bytes, times: int, body_mb: float = 1.0) -> tuple[int, bytes]:
+    guard = Guard(taking, ServeSettings(silence_seconds=0.4, body_mb=body_mb), Metrics())
+    return asyncio.run(served.ask(guard, served.several(*[piece] * times, every=0.05)))
+
+
+def test_a_body_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fatk.serve.guard._DRAIN_SECONDS", 0.05)
+    status, said = slowly(b"x", 40)
+    assert status == 408
+    assert b"too slowly" in said
+
+
+def test_a_slow_body_is_taken() -> None:
+    assert slowly(b"x" * 1000, 20)[0] == 200
+
+
+def test_a_body_must_end_in_time_however_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fatk.serve.guard._DRAIN_SECONDS", 0.05)
+    status, said = slowly(b"x" * 120, 40, body_mb=0.005)
+    assert status == 408
+    assert b"too slowly" in said
+
+
+def test_time_that_the_service_takes_is_not_the_clients() -> None:
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        async def late() -> Message:
+            await asyncio.sleep(0.15)
+            return await receive()
+
+        await taking(scope, late, send)
+
+    guard = Guard(busy, ServeSettings(silence_seconds=0.4), Metrics())
+    assert asyncio.run(served.ask(guard, served.several(*[b"x"] * 8)))[0] == 200
+
+
+# ---- the count
+
+
+def test_methods_that_clients_invent_share_a_series() -> None:
+    metrics = Metrics()
+    guard = Guard(taking, ServeSettings(), metrics)
+    for method in ("M1", "M2", "GET", "PATCH"):
+        asyncio.run(served.ask(guard, served.several(), method=method))
+    counted = [
+        line for line in metrics.page().decode().splitlines() if line.startswith("fatk_requests_total")
+    ]
+    assert sorted(counted) == [
+        f'fatk_requests_total{{method="{method}",route="other",status="200"}} {times}'
+        for method, times in (("GET", 1.0), ("PATCH", 1.0), ("other", 2.0))
+    ]
+
+
+def counted(built: Any) -> str:
+    """/metrics, of an application that has answered."""
+
+    async def run() -> bytes:
+        return (await served.ask(built, served.several(), "/metrics", "GET"))[1]
+
+    return asyncio.run(run()).decode()
+
+
+def test_a_failure_of_the_service_counts_as_one(tmp_path: Path) -> None:
+    built = app.build(served.bare(tmp_path, signatures={"broken": SimpleNamespace()}), ServeSettings())
+    body = json.dumps({"signature_name": "broken", "inputs": [1]}).encode()
+    with pytest.raises(AttributeError):
+        asyncio.run(served.ask(built, served.several(body), "/v1/models/fatk:predict"))
+    assert 'route="/v1/models/fatk:predict",status="500"} 1.0' in counted(built)
