@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from fatk.config import Config, load_config, to_toml
-from fatk.serve.axes import Axes
+from fatk.serve.axes import Axes, window_seconds
 from fatk.serve.engine import Engine
 from fatk.serve.refusal import Refusal
 from fatk.serve.service import Service
@@ -165,22 +165,26 @@ def test_the_projects_own_configs_are_read(tmp_path: Path, name: str) -> None:
     config = load_config(ROOT / "fatk" / "configs" / f"{name}.toml")
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "config.toml").write_text(to_toml(config))
-    assert Axes.of(tmp_path) == Axes(config.features, config.features.seconds)
+    assert Axes.of(tmp_path) == Axes(config.features)
+    assert window_seconds(tmp_path) == config.features.seconds
 
 
 def test_an_ensemble_shows_the_first_members_image_in_windows_of_the_longest(tmp_path: Path) -> None:
     looks = [replace(LOOK, seconds=float(seconds)) for seconds in (2, 8, *[1] * 9)]
-    assert Axes.of(told(tmp_path, *looks)) == Axes(looks[0], 8.0)
+    folder = told(tmp_path, *looks)
+    assert Axes.of(folder) == Axes(looks[0])
+    assert window_seconds(folder) == 8.0
 
 
 def test_settings_beside_the_saved_model_do_too(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("[features]\nseconds = 3.0\n")
-    assert Axes.of(tmp_path / "saved_model") == Axes(FeatureSettings(seconds=3.0), 3.0)
+    assert Axes.of(tmp_path / "saved_model") == Axes(FeatureSettings(seconds=3.0))
+    assert window_seconds(tmp_path / "saved_model") == 3.0
 
 
 @pytest.mark.parametrize(
     "text",
-    [None, "features = 3", "[features", "[features]\nseconds = 0.0", "[features]\nunheard = 1", "\x80"],
+    [None, "features = 3", "[features", "[features]\nseconds = 0.0", "[features]\nseconds = nan", "\x80"],
 )
 def test_without_settings_it_is_said_that_nothing_is_told(tmp_path: Path, text: str | None) -> None:
     if text is not None:
@@ -194,6 +198,19 @@ def test_without_settings_it_is_said_that_nothing_is_told(tmp_path: Path, text: 
         with pytest.raises(Refusal, match=r"config\.toml") as refused:
             call()
         assert refused.value.status == 400
+
+
+def test_a_key_of_another_version_leaves_the_windows_but_not_the_image(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[features]\nseconds = 2.0\nunheard = 1\n")
+    starts, scores = np.array([0.0, 1.0], np.float32), np.zeros((2, 2), np.float32)
+    tagger: Any = SimpleNamespace(
+        folder=tmp_path / "saved_model", classes=CLASSES, rate=RATE, windows=lambda _: (starts, scores),
+        _model=SimpleNamespace(signatures={}),
+    )  # fmt: skip
+    engine = Engine(tagger)
+    assert engine.windows(noise(2.5))[1].tolist() == [2.0, 2.5]
+    with pytest.raises(Refusal, match="not of this version"):
+        _ = engine.axes
 
 
 # ---- all of it

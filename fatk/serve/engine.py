@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fatk.serve.axes import Axes
+from fatk.serve.axes import Axes, window_seconds
 from fatk.serve.refusal import Refusal
 from fatk.tagger import SavedTagger
 
@@ -36,6 +36,7 @@ class Engine:
         self.rate = tagger.rate
         self.signatures: dict[str, Any] = dict(tagger._model.signatures.items())
         self._axes = Axes.of(tagger.folder)
+        self.span = window_seconds(tagger.folder)  # seconds of one window; None where no settings tell
 
     def has(self, signature: str) -> bool:
         """Whether the SavedModel can do this; exports of other versions may not."""
@@ -43,15 +44,10 @@ class Engine:
 
     @property
     def axes(self) -> Axes:
-        """Where columns, windows and bands lie. Raises `Refusal` where no settings are with the SavedModel."""
+        """Where columns and bands lie. Raises `Refusal` where no settings are with the SavedModel."""
         if self._axes is None:
             raise Refusal(400, _UNTOLD)
         return self._axes
-
-    @property
-    def span(self) -> float | None:
-        """Seconds of one window; None where no settings tell."""
-        return None if self._axes is None else self._axes.window
 
     def score(self, waveforms: Sequence[NDArray[np.float32]]) -> NDArray[Any]:
         """(samples,) each -> (clips, classes)."""
@@ -62,9 +58,10 @@ class Engine:
 
         Raises `Refusal` as `axes` does.
         """
-        span = self.axes.window
+        if self.span is None:
+            raise Refusal(400, _UNTOLD)
         starts, scores = self.tagger.windows(waveform)
-        return starts, np.minimum(starts + span, len(waveform) / self.rate), scores
+        return starts, np.minimum(starts + self.span, len(waveform) / self.rate), scores
 
     def image(self, waveform: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(samples,) -> (bands, columns), the amplitude, lowest band first."""
