@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -93,6 +94,27 @@ def counted(built: Any) -> str:
         return (await served.ask(built, served.several(), "/metrics", "GET"))[1]
 
     return asyncio.run(run()).decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/v1/audio", "audio/wav"),
+        ("/v1/audio", "multipart/form-data; boundary=B"),
+        ("/v1/explain?label=a", "multipart/form-data; boundary=B"),
+        ("/v1/models/fatk:predict", "application/json"),
+    ],
+)
+def test_a_client_that_leaves_is_counted_and_not_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, path: str, kind: str
+) -> None:
+    built = app.build(served.bare(tmp_path), ServeSettings())
+    start = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nabc'
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(served.ask(built, served.several(start, None), path, kind=kind))
+    assert caplog.records == []
+    route = path.partition("?")[0]
+    assert f'method="POST",route="{route}",status="400"}} 1.0' in counted(built)
 
 
 def test_a_failure_of_the_service_counts_as_one(tmp_path: Path) -> None:

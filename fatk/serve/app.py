@@ -4,12 +4,13 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from fatk.serve import answers, described
 from fatk.serve.engine import Engine
@@ -19,11 +20,11 @@ from fatk.serve.openapi import AUDIO_BODY, DESCRIPTION, PREDICT_BODY
 from fatk.serve.refusal import Refusal
 from fatk.serve.service import Service
 from fatk.serve.settings import ServeSettings
-from fatk.serve.uploads import upload
+from fatk.serve.uploads import known_query, upload
 
 PAGE = Path(__file__).with_name("page")
 _REFUSED: dict[int | str, dict[str, Any]] = {
-    code: {"model": answers.Problem} for code in (400, 404, 413, 415, 503)
+    code: {"model": answers.Problem} for code in (400, 404, 408, 413, 415, 503)
 }
 
 
@@ -37,6 +38,10 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(Refusal)
     async def refused(_: Request, error: Refusal) -> JSONResponse:
         return _refused(error)
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(_: Request, error: ClientDisconnect) -> JSONResponse:
+        return _refused(Refusal(400, "the connection ended before the body did."))  # for the count alone
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
@@ -124,7 +129,7 @@ def _audio_routes(app: FastAPI, service: Service) -> None:
 
     @app.post(
         "/v1/audio", tags=["sound files"], responses={200: {"model": answers.Tagged}, **_REFUSED},
-        openapi_extra=AUDIO_BODY,
+        openapi_extra=AUDIO_BODY, dependencies=[Depends(known_query)],
     )  # fmt: skip
     async def tag(
         request: Request,
@@ -143,7 +148,7 @@ def _audio_routes(app: FastAPI, service: Service) -> None:
 
     @app.post(
         "/v1/explain", tags=["sound files"], responses={200: {"model": answers.Explained}, **_REFUSED},
-        openapi_extra=AUDIO_BODY,
+        openapi_extra=AUDIO_BODY, dependencies=[Depends(known_query)],
     )  # fmt: skip
     async def explain(
         request: Request, label: Annotated[str, Query(description="a class, as /v1/about names it")]

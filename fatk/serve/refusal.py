@@ -5,6 +5,8 @@ class Refusal(Exception):
     """An HTTP status of 400 to 503, and one sentence that says why."""
 
     def __init__(self, status: int, message: str):
+        # It may quote half a pair of surrogates out of JSON, which UTF-8 cannot say.
+        message = message.encode(errors="backslashreplace").decode()
         super().__init__(message)
         self.status = status
         self.message = message

@@ -6,11 +6,19 @@ from contextlib import asynccontextmanager
 from typing import BinaryIO, cast
 
 from starlette.datastructures import UploadFile
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from fatk.serve.refusal import Refusal
 
 _IN_MEMORY = 4 << 20  # bytes; what is larger goes to a temporary file
+
+
+def known_query(request: Request) -> None:
+    """Raise `Refusal` where the query has a key that its route does not take; misspelt, it would do nothing."""
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    unknown = [key for key in request.query_params if key not in known]
+    if unknown:
+        raise Refusal(400, f"the query takes {', '.join(known)}. Received: {', '.join(unknown)}.")
 
 
 @asynccontextmanager
@@ -24,10 +32,7 @@ async def upload(request: Request) -> AsyncIterator[tuple[str, BinaryIO]]:
             yield files[0].filename or "", files[0].file
         return
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
-        try:
-            async for piece in request.stream():
-                file.write(piece)
-        except ClientDisconnect:
-            raise Refusal(400, "the connection ended before the body did.") from None
+        async for piece in request.stream():
+            file.write(piece)
         file.seek(0)
         yield "", cast(BinaryIO, file)
