@@ -55,6 +55,12 @@ def slow() -> str:
     return base64.b64encode(encoded(sound(0.1, rate=8000), 8000, subtype="PCM_16")).decode()
 
 
+def long_wav() -> bytes:
+    """A predict request of 21 seconds."""
+    file = base64.b64encode(encoded(np.zeros(21 * 22050), subtype="PCM_16")).decode()
+    return json.dumps({"signature_name": "wav", "inputs": [{"b64": file}]}).encode()
+
+
 UPLOADS = {
     "an empty body": (lambda: b"", 400, "empty"),
     "a text": (lambda: b"no sound at all\n" * 50, 415, "libsndfile"),
@@ -97,7 +103,8 @@ BODIES = {
         b'{"signature_name": "explain", "inputs": {"audio": [1, 2], "class_index": 3}}', 400, "0 to 2"
     ),
     "no base64": (b'{"signature_name": "wav", "instances": [{"b64": "%"}]}', 400, "base64"),
-    "no WAV": (b'{"signature_name": "wav", "instances": [{"b64": "AAAA"}]}', 400, "refuses"),
+    "no WAV": (b'{"signature_name": "wav", "instances": [{"b64": "AAAA"}]}', 400, "`audio_bytes[0]` is no"),
+    "a WAV too long": (long_wav(), 413, "441000 samples"),
     "a rate of its own": (
         json.dumps(
             {"signature_name": "wav", "instances": [{"b64": slow()}]}

@@ -3,17 +3,23 @@
 import asyncio
 import json
 import logging
+import threading
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from starlette.types import Message, Receive, Scope, Send
 
-from fatk.serve import app
+from fatk.serve import app, tensors
 from fatk.serve.guard import Guard
 from fatk.serve.metrics import Metrics
 from fatk.serve.refusal import Refusal
+from fatk.serve.service import Service
 from fatk.serve.settings import ServeSettings
 from tests import served
 
@@ -123,3 +129,50 @@ def test_a_failure_of_the_service_counts_as_one(tmp_path: Path) -> None:
     with pytest.raises(AttributeError):
         asyncio.run(served.ask(built, served.several(body), "/v1/models/fatk:predict"))
     assert 'route="/v1/models/fatk:predict",status="500"} 1.0' in counted(built)
+
+
+# ---- memory
+
+
+def test_what_waits_to_be_scored_waits_as_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    most, seen = [0], threading.Lock()
+    parse = tensors.parse
+
+    class Seen(list):  # can be referred to weakly
+        __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def parsed(body: bytes) -> tensors.Query:
+        query = parse(body)
+        rows = Seen(query.values)
+        with seen:
+            alive.add(rows)
+            most[0] = max(most[0], len(alive))
+        return tensors.Query(query.signature, query.rows, rows)
+
+    scored: list[int] = []
+
+    def score(clips: Sequence[np.ndarray]) -> np.ndarray:
+        scored.append(len(alive))
+        return np.zeros((len(clips), 2), np.float32)
+
+    monkeypatch.setattr(tensors, "parse", parsed)
+    signature = SimpleNamespace(
+        structured_input_signature=((), {"audio": tf.TensorSpec([None, None], tf.float32)}),
+        structured_outputs={"probabilities": None},
+    )
+    model = served.bare(tmp_path, signatures={"serving_default": signature}, score=score)
+
+    async def run() -> list[bytes]:
+        service = Service(model, ServeSettings(batch=8, delay_ms=10_000))
+        body = json.dumps({"instances": [[0.1, 0.2]]}).encode()
+        bodies = [bytearray(body) for _ in range(8)]
+        async with service.running(None):
+            answers = await asyncio.gather(*(service.predict(body) for body in bodies))
+        assert not any(bodies)
+        return answers
+
+    answers = asyncio.run(run())
+    assert json.loads(answers[0]) == {"predictions": [[0, 0]]}
+    assert scored == [0]
+    assert most[0] <= 2  # one a thread

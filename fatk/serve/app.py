@@ -91,7 +91,10 @@ def _serving_routes(app: FastAPI, service: Service) -> None:
 
     async def predict(request: Request) -> Response:
         """Scores of waveforms, in rows ("instances") or columns ("inputs"), by any signature of the model."""
-        return Response(await service.predict(await request.body()), media_type="application/json")
+        body = bytearray()  # not `request.body()`, which keeps it to the end of the answer
+        async for piece in request.stream():
+            body += piece
+        return Response(await service.predict(body), media_type="application/json")
 
     async def status() -> dict[str, Any]:
         """The model's version and state."""

@@ -22,6 +22,7 @@ def _reason(message: str) -> str:
     asserted = re.search(r"assertion failed: \[(.*?)\]", message)
     if asserted:
         return asserted[1].replace("\\'", "'")
+    message = re.sub(r"\{\{.*?\}\}|\[Op:\w+\]", "", message)  # which node, and which kernel
     frame = ("Graph execution error", "Detected at", "<stack traces", "\t")
     lines = [line for line in message.splitlines() if line.strip() and not line.startswith(frame)]
     return lines[0].strip() if lines else "no reason given"
@@ -76,6 +77,29 @@ class Engine:
             audio=tf.constant(waveform), class_index=tf.constant(index, tf.int32)
         )
         return np.rint(np.clip(answer["overlay"].numpy(), 0, 1) * 255).astype(np.uint8)
+
+    def check_wavs(self, files: NDArray[Any], clip_seconds: float) -> None:
+        """(batch,) WAV files, read with what the model reads them with, lest the two judge differently.
+
+        Raises `Refusal` naming the one that does not do.
+        """
+        tf = self.tagger._tf
+        most = int(clip_seconds * self.rate)
+        for row, file in enumerate(files):
+            one = f"`audio_bytes[{row}]`"
+            try:
+                audio, rate = tf.audio.decode_wav(file)
+            except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as error:
+                said = _reason(error.message)
+                raise Refusal(400, f"{one} is not a WAV file of 16-bit PCM ({said}).") from None
+            if int(rate) != self.rate:
+                raise Refusal(
+                    400, f"{one} must be at this model's rate, {self.rate} Hz. Received: {int(rate)}."
+                )
+            if len(audio) > most:
+                raise Refusal(
+                    413, f"{one}: a clip may have {most} samples, {clip_seconds:g} s. Received: {len(audio)}."
+                )
 
     def run(self, signature: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Any signature on checked arrays. Raises `Refusal` where the graph itself objects to them."""

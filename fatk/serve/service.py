@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fatk.serve import pictures, sound, tensors
 from fatk.serve.batching import Batcher
@@ -41,22 +42,33 @@ class Service:
     async def _in(self, pool: ThreadPoolExecutor, call: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(pool, call, *arguments)
 
-    async def predict(self, body: bytes) -> bytes:
-        """A predict request -> its answer, both JSON."""
-        query = await self._in(self._side, tensors.parse, body)
+    async def predict(self, body: bytearray) -> bytes:
+        """A predict request, which is emptied -> its answer, both JSON."""
+        name, rows, given = await self._in(self._side, self._asked, body)
+        body.clear()  # what follows may wait long
+        clips = tensors.clips(name, given)
+        if clips is not None and set(self.engine.signatures[name].structured_outputs) == {"probabilities"}:
+            outputs = {"probabilities": await self.batcher.score(clips)}
+        else:
+            outputs = await self._in(self._model, self.engine.run, name, given)
+        return await self._in(self._side, tensors.answer, rows, outputs)
+
+    def _asked(self, body: bytearray) -> tuple[str, bool, dict[str, NDArray[Any]]]:
+        """The JSON of a request -> its signature, whether in rows, and arrays within the limits.
+
+        In one step: as Python's objects a body takes many times its size, and only arrays are to wait.
+        """
+        query = tensors.parse(body)
         signature = self.engine.signatures.get(query.signature)
         if signature is None:
             names = ", ".join(sorted(self.engine.signatures))
             raise Refusal(404, f"no signature {query.signature!r}; this model has {names}.")
-        given = await self._in(self._side, tensors.arrays, query, signature)
+        given = tensors.arrays(query, signature)
         limits = self.settings
         tensors.check(given, self.engine.rate, limits.clip_seconds, limits.queue, len(self.engine.classes))
-        clips = tensors.clips(query.signature, given)
-        if clips is not None and set(signature.structured_outputs) == {"probabilities"}:
-            outputs = {"probabilities": await self.batcher.score(clips)}
-        else:
-            outputs = await self._in(self._model, self.engine.run, query.signature, given)
-        return await self._in(self._side, tensors.answer, query.rows, outputs)
+        if "audio_bytes" in given:
+            self.engine.check_wavs(given["audio_bytes"], limits.clip_seconds)
+        return query.signature, query.rows, given
 
     async def _decode(self, file: BinaryIO) -> sound.Sound:
         heard = await self._in(self._side, sound.decode, file, self.engine.rate, self.settings.clip_seconds)

@@ -1,7 +1,6 @@
 """TensorFlow Serving's JSON: requests in rows or columns -> arrays that fit a signature, and answers back."""
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,7 @@ class Query:
     values: Any
 
 
-def parse(body: bytes) -> Query:
+def parse(body: bytes | bytearray) -> Query:
     """The JSON of a predict request. Raises `Refusal`."""
     if not body.strip():
         raise Refusal(400, 'the body is empty: send {"instances": [...]} or {"inputs": ...}.')
@@ -89,13 +88,16 @@ def _named(query: Query, names: list[str]) -> dict[str, Any]:
 def _strings(value: Any, name: str) -> Any:
     """Texts, and objects {"b64": ...}, at any depth -> bytes."""
     if isinstance(value, list):
-        return [_strings(one, name) for one in value]
+        return [_strings(one, f"{name}[{row}]") for row, one in enumerate(value)]
     if isinstance(value, str):
-        return value.encode()
+        try:
+            return value.encode()
+        except UnicodeEncodeError as error:
+            raise Refusal(400, f"`{name}`: not text ({error.reason}).") from None
     if isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str):
         try:
             return base64.b64decode(value["b64"], validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error, or letters that are not ASCII
             raise Refusal(400, f"`{name}`: not base64 ({error}).") from None
     raise Refusal(400, f'`{name}` must hold objects {{"b64": "..."}}. Received: {_kind(value)}.')
 
