@@ -43,7 +43,7 @@ def fold_numbers(config: Config, prepared: Prepared) -> dict[str, int]:
             "`split.validate` must be 'curated' in a config to cross-validate: folds are of curated clips. "
             "Received: 'noisy'."
         )
-    clips = prepared.source.pool(CURATED)
+    clips = prepared.source.as_given(CURATED)
     if config.data.fold is not None:
         return {clip.key: clip.fold for clip in clips if clip.fold is not None}
     if config.split.kind == "kfold":
@@ -62,7 +62,7 @@ def holding(config: Config, prepared: Prepared, keys: Collection[str]) -> Prepar
         for clip in prepared.source.clips
     )
     split = roles(
-        replace(prepared.source, clips=clips),
+        replace(prepared.source, clips=clips, given=()),
         replace(config.data, fold=None),
         replace(config.split, kind="auto", count=1, number=0),
         config.select,

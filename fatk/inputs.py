@@ -37,14 +37,12 @@ def sound_files(names: Sequence[str]) -> list[Path]:
 
 def _within(folder: Path) -> list[Path]:
     """All sound files of a folder, however deep, in order."""
-    from pipelines.sources import AUDIO_SUFFIXES
+    from pipelines.sources import AUDIO_SUFFIXES, hidden
 
     files = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
+        if path.suffix.lower() in AUDIO_SUFFIXES and not hidden(path, folder) and path.is_file()
     )
     if not files:
         raise UserError(f"{folder}: no sound files in it ({', '.join(AUDIO_SUFFIXES)}).")

@@ -134,6 +134,7 @@ def _prepare(config: Config, source: Source, verbose: bool, alone: bool) -> Prep
     if verbose:
         for note in source.notes + split.notes:
             cli.say(note)
+        _tell_short(shards, reports, len(source.clips))
         total = sum(seconds.values()) / 3600
         cli.say(
             f"{len(seconds)} clips, {total:.2f} h, {len(source.classes)} classes at {rate} Hz "
@@ -142,6 +143,21 @@ def _prepare(config: Config, source: Source, verbose: bool, alone: bool) -> Prep
         if how := _reading(config):
             cli.say(how)
     return Prepared(source, split, {k: tuple(v) for k, v in by_pool.items()}, seconds, manifest)
+
+
+def _tell_short(shards: Sequence[Shard], reports: Mapping[str, Entry | None], clips: int) -> None:
+    """Name files that end before their headers say so, as half a copy does."""
+    short = [
+        f"{clip.path}: {report['short'][clip.name]}"
+        for shard in shards
+        if (report := reports[shard.stem])
+        for clip in shard.clips
+        if clip.name in report.get("short", ())  # reports of earlier versions do not tell
+    ]
+    for line in short[:5]:
+        cli.say(line, style="yellow")
+    if short:
+        cli.say(f"{len(short)} of {clips} files end before their headers say so, and are taken as they are")
 
 
 def _stems_held() -> set[str]:
@@ -181,8 +197,9 @@ def _claim(folder: Path, config: Config) -> None:
                 f"{mine['path']}. Choose another `data.records`, or delete the folder."
             )
         return
-    if (folder / TABLE).exists() and not (folder / MANIFEST).exists():
-        raise DataError(f"{folder / TABLE}: not a file of ours. Choose another `data.records`.")
+    for path in (folder / TABLE, folder / MANIFEST):  # we leave none without an owner
+        if path.exists():
+            raise DataError(f"{path}: not a file of ours. Choose another `data.records`.")
     folder.mkdir(parents=True, exist_ok=True)
     folders.write_text(owner, json.dumps(mine))
 

@@ -141,10 +141,11 @@ def probe(shards: Iterable[Shard]) -> float:
 
 def encode(shard: Shard, rate: int, advance: Any, encoding: Encoding = "pcm16") -> Entry:
     """Decode, resample and write one shard -> its report. One clip is in memory at a time."""
-    from fatk.audio import UnreadableError, compress, read_pcm
+    from fatk.audio import UnreadableError, compress, cut_short, read_pcm
     from pipelines import records
 
     frames: dict[str, int] = {}
+    short: dict[str, str] = {}
     digests: dict[str, str] = {}
     left_out: dict[str, str] = {}
 
@@ -157,12 +158,14 @@ def encode(shard: Shard, rate: int, advance: Any, encoding: Encoding = "pcm16") 
                 left_out[clip.name] = str(error)
             else:
                 frames[clip.name] = len(pcm)
+                if told := cut_short(clip.path, len(pcm) / rate):
+                    short[clip.name] = told
                 sound = compress(pcm, rate, encoding)
                 yield records.example(clip.key, sound, rate, clip.source, clip.license, encoding)
             advance()
 
     size = records.write_shard(shard.path, written())
-    report = {"bytes": size, "frames": frames, "digests": digests, "left_out": left_out}
+    report = {"bytes": size, "frames": frames, "digests": digests, "left_out": left_out, "short": short}
     folders.write_text(shard.report, json.dumps(report, indent=0))
     return report
 

@@ -141,4 +141,5 @@ def relabel(source: Source, table: Path, settings: LabelSettings) -> Source:
         clips.append(replace(clip, labels=labels))
     note = f"{table}: {dropped} of {len(suspects)} clips are left out, {changed} have other labels."
     unknown = [f"{table}: {strangers} rows name no training clip of the set."] if strangers else []
-    return replace(source, clips=tuple(clips), notes=(*source.notes, note, *unknown))
+    given = source.given or source.clips
+    return replace(source, clips=tuple(clips), notes=(*source.notes, note, *unknown), given=given)

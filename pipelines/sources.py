@@ -48,6 +48,11 @@ __all__ = [
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
 
 
+def hidden(path: Path, root: Path) -> bool:
+    """Whether a file lies in a hidden folder below `root`, as a bin of deleted files, or is hidden itself."""
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
 def read_csv(settings: DataSettings) -> Source:
     """Any folder and a table with the columns `fname` and `labels`."""
     table, folder = Path(settings.table), Path(settings.path)
@@ -72,7 +77,7 @@ def read_folders(settings: DataSettings) -> Source:
         for label in classes
         if (root / label).is_dir()
         for path in sorted((root / label).rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in AUDIO_SUFFIXES and not hidden(path, root / label) and path.is_file()
     ]
     for clip in clips:
         try:

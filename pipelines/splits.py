@@ -79,6 +79,12 @@ def held_out(
 
     As the table gives them (fold, then valid column) where `how.kind` is "auto", else as drawn.
     """
+    told = data.fold is not None or any(clip.valid is not None for clip in clips)
+    if how.kind == "auto" and told and how.count > 1:
+        raise DataError(
+            "`split.count` draws splits, and here the table says which clips validate. Give split.kind=balanced, "
+            f"or split.count=1. Received: {how.count}."
+        )
     if how.kind == "auto" and data.fold is not None:
         return {clip.key for clip in clips if clip.fold == data.fold}
     if how.kind == "auto" and any(clip.valid is not None for clip in clips):
@@ -106,7 +112,7 @@ def split(source: Source, data: DataSettings, seed: int, how: SplitSettings | No
     if how.validate == "noisy":
         valid, rest = noisy_held, curated
     else:
-        held = held_out(curated, source.classes, data, how, seed)
+        held = held_out(source.as_given(CURATED), source.classes, data, how, seed)
         valid = tuple(clip for clip in curated if clip.key in held)
         rest = tuple(clip for clip in curated if clip.key not in held)
     train = (rest if how.train != "noisy" else ()) + (noisy if how.train != "curated" else ())

@@ -53,10 +53,19 @@ class Source:
     clips: tuple[Clip, ...]
     notes: tuple[str, ...] = ()  # what was repaired on the way, for the report
     template: Path | None = None  # the submission's model: names and order of the test clips
+    given: tuple[Clip, ...] = ()  # clips as the tables have them, where `clips` are relabelled
 
     def pool(self, *names: str) -> tuple[Clip, ...]:
         """The clips of some pools."""
         return tuple(clip for clip in self.clips if clip.pool in names)
+
+    def as_given(self, *names: str) -> tuple[Clip, ...]:
+        """The clips of some pools before a relabelling: what is drawn to be held out is drawn from these.
+
+        So a run with corrected labels is judged on the clips that one without them is judged on, but for those
+        that the correction leaves out.
+        """
+        return tuple(clip for clip in self.given or self.clips if clip.pool in names)
 
 
 def split_labels(text: str) -> tuple[str, ...]:
@@ -76,11 +85,14 @@ def read_rows(table: Path, needed: Sequence[str]) -> list[Row]:
         with table.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, restval="", skipinitialspace=True)
             header = [column.strip() for column in reader.fieldnames or []]
+            twice = [column for place, column in enumerate(header) if column and column in header[:place]]
+            if twice:
+                raise DataError(f"{table}: the column {twice[0]!r} stands twice.")
             missing = [column for column in needed if column not in header]
             if missing:
                 raise DataError(
                     f"{table}: no column {' nor '.join(map(repr, missing))}. "
-                    f"Its columns are: {', '.join(header) or 'none'}."
+                    f"Its columns are: {', '.join(header) or 'none'}.{_hint(header, missing)}"
                 )
             reader.fieldnames = header
             rows = []
@@ -91,6 +103,8 @@ def read_rows(table: Path, needed: Sequence[str]) -> list[Row]:
                         'Several labels of one clip must be quoted, as in a.wav,"Bark,Rain".'
                     )
                 cells = {column: (cell or "").strip() for column, cell in row.items()}
+                if not any(cells.values()):
+                    continue  # what spreadsheets write below the last row
                 for column in needed:
                     first, *others = cells[column].splitlines() or [""]
                     if others:
@@ -104,6 +118,15 @@ def read_rows(table: Path, needed: Sequence[str]) -> list[Row]:
     if not rows:
         raise DataError(f"{table}: the table has no rows.")
     return rows
+
+
+def _hint(header: Sequence[str], missing: Sequence[str]) -> str:
+    """What is wrong with a header that lacks columns, where that can be guessed."""
+    for mark in (";", "\t", "|"):
+        if len(header) == 1 and mark in header[0]:
+            return f" They are to be separated by commas, not by {mark!r}."
+    near = [column for column in header if column.lower() in missing]
+    return f" Write {near[0].lower()!r} for {near[0]!r}." if near else ""
 
 
 def clean_name(text: str, where: str) -> str:
@@ -188,8 +211,17 @@ def clips_of(
 
 
 def check_labels(clips: Iterable[Clip], classes: Sequence[str], table: Path) -> None:
-    """Raise `DataError` naming the lines whose label is not a class."""
-    known = set(classes)
+    """Raise `DataError` naming the lines whose label is not a class, or several in one by another mark."""
+    known, clips = set(classes), list(clips)
+    for clip in clips:
+        for label in clip.labels:
+            for mark in ";|":
+                parts = [part.strip() for part in label.split(mark)]
+                if len(parts) > 1 and all(part in known for part in parts):
+                    raise DataError(
+                        f"{table}, line {clip.line}: {label!r} holds several classes. Labels of one clip are "
+                        f'separated by commas and quoted, as in {clip.name},"{",".join(parts)}".'
+                    )
     wrong = [
         f"{table}, line {clip.line}: {clip.name} has the unknown class {label!r}"
         for clip in clips

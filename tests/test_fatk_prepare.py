@@ -547,7 +547,8 @@ def test_files_that_are_not_ours_stay(made: Set) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("clips.csv", "a,b\n"), ("owner.json", "[1]"), ("owner.json", "no")]
+    ("name", "text"),
+    [("clips.csv", "a,b\n"), ("manifest.json", "{}"), ("owner.json", "[1]"), ("owner.json", "no")],
 )
 def test_a_folder_with_files_of_our_names_is_refused(made: Set, name: str, text: str) -> None:
     made.fill(6)
@@ -558,6 +559,19 @@ def test_a_folder_with_files_of_our_names_is_refused(made: Set, name: str, text:
         prepare.prepare(made.config())
     assert path.read_text() == text
     assert made.shards == {}
+
+
+def test_files_that_end_before_their_headers_say_so_are_named(
+    made: Set, capsys: pytest.CaptureFixture
+) -> None:
+    made.fill(6)
+    path = made.add("half.wav", "a", tone(500, 2.0))
+    path.write_bytes(path.read_bytes()[: 44 + RATE])  # half a second
+    for _ in range(2):  # what is encoded already is told of too
+        prepare.prepare(made.config())
+        told = capsys.readouterr().out
+        assert "half.wav: the file ends after 0.50 of 2.00 s" in told.replace("\n", "")
+        assert "1 of 7 files end before their headers say so" in told.replace("\n", " ")
 
 
 def test_the_command_prints_the_splits(made: Set, capsys: pytest.CaptureFixture) -> None:
