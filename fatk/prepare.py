@@ -18,7 +18,7 @@ from fatk.config import Config, shared_hint
 from fatk.shards import FORMAT, Entry, Shard, encode_all, mended, plan, sweep
 from pipelines.labels import relabel
 from pipelines.selection import roles
-from pipelines.sources import Clip, DataError, Source, read_source
+from pipelines.sources import Clip, DataError, Source, copies_together, read_source
 from pipelines.splits import Split
 
 OWNER, MANIFEST, TABLE = "owner.json", "manifest.json", "clips.csv"  # beside the shards
@@ -120,6 +120,7 @@ def _prepare(config: Config, source: Source, verbose: bool, alone: bool) -> Prep
         for name, digest in report["digests"].items()
     }
     source = replace(source, clips=tuple(clip for clip in source.clips if clip.key in seconds))
+    source = copies_together(source, digests)
     if config.data.relabel:
         source = relabel(source, Path(config.data.relabel), config.labels)
     split = roles(source, config.data, config.split, config.select, config.seed)
