@@ -36,14 +36,13 @@ def sound_files(names: Sequence[str]) -> list[Path]:
 
 
 def _within(folder: Path) -> list[Path]:
-    """All sound files of a folder, however deep, in order."""
-    from pipelines.sources import AUDIO_SUFFIXES, hidden
+    """All sound files of a folder, however deep, in order; folders that cannot be opened are told of."""
+    from pipelines.unlisted import AUDIO_SUFFIXES, is_taken, walk
 
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES and not hidden(path, folder) and path.is_file()
-    )
+    def refused(error: OSError) -> None:
+        print(f"fatk: left out: {error.filename}: {error.strerror}.", file=sys.stderr)
+
+    files = [path for path in walk(folder, refused) if is_taken(path) and path.is_file()]
     if not files:
         raise UserError(f"{folder}: no sound files in it ({', '.join(AUDIO_SUFFIXES)}).")
     return files

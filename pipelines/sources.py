@@ -24,6 +24,7 @@ from pipelines.tables import (
     read_table,
     split_labels,
 )
+from pipelines.unlisted import AUDIO_SUFFIXES, closed, is_taken, loose, other_kinds, unlisted, walk
 from pipelines.vocabulary import vocabulary
 
 __all__ = [
@@ -47,13 +48,6 @@ __all__ = [
     "split_labels",
 ]
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
-
-
-def hidden(path: Path, root: Path) -> bool:
-    """Whether a file lies in a hidden folder below `root`, as a bin of deleted files, or is hidden itself."""
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
-
 
 def read_csv(settings: DataSettings) -> Source:
     """Any folder and a table with the columns `fname` and `labels`."""
@@ -63,23 +57,25 @@ def read_csv(settings: DataSettings) -> Source:
     classes = settings.classes or vocabulary(clips)
     check_labels(clips, classes, table)
     check_fold(clips, settings.fold, table)
+    notes += unlisted(table, folder, (clip.path for clip in clips))
     return Source(classes, tuple(clips), tuple(notes))
 
 
 def read_folders(settings: DataSettings) -> Source:
-    """One folder a class, audio files inside."""
+    """One folder a class, audio files inside. Notes tell of sounds that are not taken, and why."""
     root = Path(settings.path)
     need_folder(root)
     found = sorted(
         entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")
     )
     classes = settings.classes or tuple(found)
+    refused: list[OSError] = []
+    files = {label: walk(root / label, refused.append) for label in classes if (root / label).is_dir()}
     clips = [
         Clip(f"{label}/{path.relative_to(root / label).as_posix()}", CURATED, path, (label,))
-        for label in classes
-        if (root / label).is_dir()
-        for path in sorted((root / label).rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES and not hidden(path, root / label) and path.is_file()
+        for label, own in files.items()
+        for path in own
+        if is_taken(path) and path.is_file()
     ]
     for clip in clips:
         try:
@@ -88,15 +84,21 @@ def read_folders(settings: DataSettings) -> Source:
             raise DataError(
                 f"{root}: {os.fsencode(clip.name)!r} is no name in UTF-8. Rename the file."
             ) from None
+    notes = [
+        *closed(refused),
+        *loose(root),
+        *other_kinds(root, (path for own in files.values() for path in own)),
+    ]
+    why = "".join(f" {note}" for note in notes)
     if not clips:
         raise DataError(
             f"{root}: no audio files in folders of classes. One folder a class is expected, with files in "
-            f"{', '.join(AUDIO_SUFFIXES)}."
+            f"{', '.join(AUDIO_SUFFIXES)}.{why}"
         )
     empty = sorted(set(classes) - {clip.labels[0] for clip in clips})
     if empty:
-        raise DataError(f"{root}: no audio files for the class {', '.join(map(repr, empty))}.")
-    return Source(classes, tuple(clips))
+        raise DataError(f"{root}: no audio files for the class {', '.join(map(repr, empty))}.{why}")
+    return Source(classes, tuple(clips), tuple(notes))
 
 
 def copies_together(source: Source, digests: Mapping[str, str]) -> Source:

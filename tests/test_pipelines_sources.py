@@ -52,7 +52,8 @@ def test_a_plain_table(tmp_path: Path) -> None:
     assert [clip.line for clip in source.clips] == [2, 3]
     assert {clip.pool for clip in source.clips} == {CURATED}
     assert source.clips[0].path == tmp_path / "audio" / "a.wav"
-    assert source.notes == ()
+    others = f"{tmp_path}/audio: 2 sound files are in no row of {tmp_path}/t.csv and are not taken, as c.wav."
+    assert source.notes == (others,)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_a_class_list_fixes_the_order(tmp_path: Path) -> None:
 def test_duplicate_rows_count_once_and_are_noted(tmp_path: Path) -> None:
     source = read(tmp_path, TABLE + "./a.wav,Bark\n")
     assert list(labels(source)) == ["a.wav", "b.wav"]
-    (note,) = source.notes
+    note, _ = source.notes  # the other is of files in no row
     assert note.endswith("t.csv, line 4: a.wav stands twice; taken once.")
 
 
