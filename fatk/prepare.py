@@ -16,9 +16,10 @@ from weakref import WeakValueDictionary
 from fatk import cli, folders, locks
 from fatk.config import Config, shared_hint
 from fatk.shards import FORMAT, Entry, Shard, encode_all, mended, plan, sweep
+from pipelines.copies import copies_together
 from pipelines.labels import relabel
 from pipelines.selection import roles
-from pipelines.sources import Clip, DataError, Source, copies_together, read_source
+from pipelines.sources import Clip, DataError, Source, read_source
 from pipelines.splits import Split
 
 OWNER, MANIFEST, TABLE = "owner.json", "manifest.json", "clips.csv"  # beside the shards

@@ -1,8 +1,7 @@
 """Tables and folders on disk to a list of clips. A layout is one function and one line of `READERS`."""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.layouts import LAYOUTS
@@ -38,7 +37,6 @@ __all__ = [
     "Source",
     "check_labels",
     "clean_name",
-    "copies_together",
     "find_audio",
     "read_csv",
     "read_folders",
@@ -99,39 +97,6 @@ def read_folders(settings: DataSettings) -> Source:
     if empty:
         raise DataError(f"{root}: no audio files for the class {', '.join(map(repr, empty))}.{why}")
     return Source(classes, tuple(clips), tuple(notes))
-
-
-def copies_together(source: Source, digests: Mapping[str, str]) -> Source:
-    """A set whose clips of one content, byte for byte, count as cut from one recording, with a note.
-
-    `digests`: {key of a clip: its file's}. So copies are not trained on where others of them validate. Clips
-    whose source the table tells keep it, and so do test clips.
-    """
-    first: dict[str, Clip] = {}
-    copies: dict[str, Clip] = {}  # key of a clip -> the one that it is a copy of
-    for clip in source.pool(CURATED, NOISY):
-        one = first.setdefault(digests[clip.key], clip)
-        if one is not clip:
-            copies[clip.key] = one
-    if not copies:
-        return source
-    named = {one.key: one.source or f"copies of {one.key}" for one in copies.values()}
-    clips = tuple(
-        replace(clip, source=clip.source or named[copies.get(clip.key, clip).key])
-        if clip.key in named or clip.key in copies
-        else clip
-        for clip in source.clips
-    )
-    torn = [clip for clip in clips if clip.key in copies and {*clip.labels} != {*copies[clip.key].labels}]
-    key, one = next(iter(copies.items()))
-    note = f"{len(copies)} clips are copies of others, as {key} of {one.key}; they stay on one side of the split."
-    if torn:
-        other = copies[torn[0].key]
-        note += (
-            f" {len(torn)} have other labels, as {torn[0].key} ({', '.join(torn[0].labels)}) of {other.key} "
-        )
-        note += f"({', '.join(other.labels)})."
-    return replace(source, clips=clips, notes=(*source.notes, note))
 
 
 READERS: dict[str, Callable[[DataSettings], Source]] = {

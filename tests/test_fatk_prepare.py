@@ -574,6 +574,21 @@ def test_files_that_end_before_their_headers_say_so_are_named(
         assert "1 of 7 files end before their headers say so" in told.replace("\n", " ")
 
 
+def test_copies_are_told_of_and_held_out_together(made: Set, capsys: pytest.CaptureFixture) -> None:
+    made.fill(8)
+    for n in range(3):
+        made.add(f"copy{n}.wav", "b", tone(200, 0.1))  # of good000.wav
+    before = prepare.prepare(made.config(), verbose=False).manifest["pools"]["curated"]["shards"]
+    for seed in range(4):
+        split = prepare.prepare(made.config(f"seed={seed}")).split
+        sides = [{clip.name[:4] for clip in clips if clip.source} for clips in (split.train, split.valid)]
+        assert sorted(sides, key=len) == [set(), {"copy", "good"}]
+    told = capsys.readouterr().out
+    assert "3 clips are copies of others, as curated/copy0.wav of curated/good000.wav" in told
+    assert "3 have other labels, as curated/copy0.wav (b) of curated/good000.wav (a)." in told
+    assert sorted(made.shards) == sorted(before)
+
+
 def test_the_command_prints_the_splits(made: Set, capsys: pytest.CaptureFixture) -> None:
     made.fill(12)
     made.config()

@@ -7,7 +7,7 @@ import pytest
 from pipelines.label_settings import LabelSettings, SplitSettings
 from pipelines.labels import relabel
 from pipelines.settings import DataSettings
-from pipelines.sources import copies_together, read_source
+from pipelines.sources import read_source
 from pipelines.splits import held_out, split
 from pipelines.tables import CURATED, DataError, read_rows
 
@@ -82,31 +82,6 @@ def test_corrected_labels_are_judged_on_the_clips_that_given_ones_are(
     audit.write_text("pool,fname,labels,suggested_labels,score\ncurated,01.wav,b,a,1\n")
     again = relabel(better, audit, LabelSettings(relabel=mode, relabel_share=0.0))
     assert again.given == source.clips
-
-
-@pytest.mark.parametrize("kind", ["balanced", "kfold"])
-def test_copies_of_one_recording_stay_on_one_side(tmp_path: Path, kind: str) -> None:
-    rows = "".join(f"{n:02d}.wav,{'abc'[n % 3]},\n" for n in range(60))
-    settings = table(tmp_path, f"fname,labels,source\n{rows}60.wav,a,field\n61.wav,b,\n")
-    source = read_source(settings)
-    assert copies_together(source, {clip.key: clip.name for clip in source.clips}) is source
-    same = {
-        clip.key: f"{int(clip.name[:2]) % 20}" for clip in source.clips
-    }  # three of each, of three classes
-    made = copies_together(source, same)
-    assert made.notes[-1] == (
-        "42 clips are copies of others, as curated/20.wav of curated/00.wav; they stay on one side of the split. "
-        "40 have other labels, as curated/20.wav (c) of curated/00.wav (a)."
-    )
-    assert [clip.source for clip in made.clips if clip.name == "60.wav"] == ["field"]
-    for seed in range(5):
-        found = split(made, settings, seed, SplitSettings(kind=kind, count=4 if kind == "kfold" else 1))
-        held, trained = (
-            {same[c.key] for c in clips if c.source != "field"} for clips in (found.valid, found.train)
-        )
-        assert held
-        assert trained
-        assert not held & trained
 
 
 def test_a_column_that_says_what_validates_leaves_no_splits_to_draw(tmp_path: Path) -> None:
