@@ -60,6 +60,7 @@ class Keeper(keras.callbacks.Callback):
         self.metric_values: list[Any] | None = None
         self.stop_asked = False
         self._epoch_began = self._trained = self._saved = self._looked = time.monotonic()
+        self._before = 0.0  # seconds of this epoch before it was entered midway
         self._handlers: dict[int, Any] = {}
 
     def on_train_begin(self, logs=None):
@@ -86,6 +87,7 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Start the clock; in an epoch that is entered midway, go on with its sums."""
         self._epoch_began = time.monotonic()
+        self._before = self.progress.within if self.first_batch else 0.0
         if self.metric_values is not None:
             for variable, value in zip(self.model.metrics_variables, self.metric_values, strict=True):
                 variable.assign(value)
@@ -104,7 +106,7 @@ class Keeper(keras.callbacks.Callback):
         due = self._trained - self._saved > 60 * self.config.train.checkpoint_minutes
         if not (due or self.stop_asked) or done == self.steps:
             return  # after the last batch the epoch's end heeds both
-        self.progress.batch = done
+        self.progress.batch, self.progress.within = done, self._before + self._trained - self._epoch_began
         self._checkpoint()
         if self.stop_asked:
             raise Interrupted
@@ -113,6 +115,7 @@ class Keeper(keras.callbacks.Callback):
         """Row, best weights, checkpoint - in this order, so that a checkpoint knows of both."""
         self._check(not all(math.isfinite(float(value)) for value in logs.values()))
         now = time.monotonic()
+        seconds = self._before + now - self._epoch_began
         progress, tagger = self.progress, self.model
         trained = (self.steps - self.first_batch) * self.config.train.batch
         value = float(logs["val_lwlrap"]) if "val_lwlrap" in logs else None
@@ -123,12 +126,12 @@ class Keeper(keras.callbacks.Callback):
             "val_loss": "" if value is None else f"{float(logs['val_loss']):.7g}",
             "val_lwlrap": "" if value is None else f"{value:.7g}",
             "learning_rate": f"{float(tagger.optimizer.learning_rate):.7g}",
-            "seconds": f"{now - self._epoch_began:.2f}",
+            "seconds": f"{seconds:.2f}",
             "examples_per_second": f"{trained / max(self._trained - self._epoch_began, 1e-9):.1f}",
         }
         progress.history.append(row)
-        progress.seconds += now - self._epoch_began
-        progress.epoch, progress.batch, self.first_batch = epoch + 1, 0, 0
+        progress.seconds += seconds
+        progress.epoch, progress.batch, progress.within, self.first_batch = epoch + 1, 0, 0.0, 0
         write_history(self.run.history, progress.history)
         if self._keeps(value):
             progress.best, progress.best_epoch = value, epoch + 1
@@ -138,8 +141,6 @@ class Keeper(keras.callbacks.Callback):
             self.run.averaged.mkdir(exist_ok=True)
             save_network(tagger.kept, self.run.averaged / f"epoch{epoch + 1:05d}.keras", self.config)
         self._checkpoint()
-        if self.stop_asked:
-            raise Interrupted
 
     def _keeps(self, value: float | None) -> bool:
         """Whether the weights of an epoch with that validation lwlrap are the ones to keep so far."""
@@ -182,6 +183,19 @@ def write_network(network: keras.Model, path: Path) -> None:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)  # on a full disk it would take the place of what can be written
+
+
+class Stop(keras.callbacks.Callback):
+    """Heeds a wish to stop at an epoch's end: the last of the callbacks, so that all others hear of the epoch."""
+
+    def __init__(self, keeper: Keeper):
+        super().__init__()
+        self.keeper = keeper
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stop, where that was asked for."""
+        if self.keeper.stop_asked:
+            raise Interrupted
 
 
 class Bar(keras.callbacks.Callback):

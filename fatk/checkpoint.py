@@ -26,7 +26,8 @@ class Progress:
     batch: int = 0  # finished batches of the epoch after them
     best: float | None = None  # validation lwlrap of the kept weights
     best_epoch: int = 0  # counted from 1; 0: none yet
-    seconds: float = 0.0  # of training and validation so far
+    seconds: float = 0.0  # of training and validation, in finished epochs
+    within: float = 0.0  # seconds of the batches after them
     history: list[dict[str, Any]] = field(default_factory=list)
 
 

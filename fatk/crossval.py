@@ -128,6 +128,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise cli.UserError(f"--seeds must be at least 1. Received: {count}.")
     if min(arguments.tta, default=1) < 1:
         raise cli.UserError(f"--tta must be at least 1. Received: {min(arguments.tta)}.")
+    if arguments.teachers and Path(arguments.teachers).resolve() == folder(config).resolve():
+        raise cli.UserError(
+            f"--teachers {arguments.teachers} is the folder that these runs are written to. Give name=another."
+        )
 
     prepared = prepare(config)
     fold_of = fold_numbers(config, prepared)

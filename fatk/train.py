@@ -28,6 +28,8 @@ def open_run(config: Config, overwrite: bool, resume: bool) -> folders.Run:
     run = folders.Run(folders.RUNS / config.name)
     if resume and not run.config.exists():
         raise cli.UserError(f"{run.folder}: no run to resume.")
+    if run.folder.exists() and not run.config.exists() and any(run.folder.iterdir()):
+        raise cli.UserError(f"{run.folder}: is no run, and is left alone. Give name=another.")
     if run.folder.exists() and not (resume or overwrite):
         raise cli.UserError(f"{run.folder}: exists already. Add --resume, --overwrite, or name=another.")
     if resume:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fatk import checkpoint as checkpoints
 from fatk import cli, device_features, folders, runtime, unfit, verdict
-from fatk.callbacks import UNFINISHED, Bar, Interrupted, Keeper, write_network
+from fatk.callbacks import UNFINISHED, Bar, Interrupted, Keeper, Stop, write_network
 from fatk.config import Config
 from fatk.export import export
 from fatk.feeds import Feeds
@@ -44,7 +44,14 @@ class Trainer:
         except ValueError as error:
             raise cli.UserError(str(error)) from None
         self.steps = self.feeds.steps
-        if config.train.init:
+        for number, stage in enumerate(config.stage):
+            batches = stage.epochs * self.steps
+            if config.train.accumulate > batches:
+                raise cli.UserError(
+                    f"`train.accumulate` must be at most {batches}, the batches of `stage.{number}`: "
+                    f"it would train nothing. Received: {config.train.accumulate}."
+                )
+        if config.train.init and checkpoints.latest(run.checkpoints) is None:  # which has all weights itself
             self._take_over(Path(config.train.init))
         self.tagger = Tagger(
             self.network,
@@ -236,7 +243,7 @@ class Trainer:
                     *range(self.config.train.validate_every, end, self.config.train.validate_every),
                     end,
                 ],
-                callbacks=[keeper, bar, self.board, *self.callbacks, *self._unmixing(end)],
+                callbacks=[keeper, bar, self.board, *self.callbacks, *self._unmixing(end), Stop(keeper)],
                 shuffle=False,  # the feed shuffles; Keras would warn that it cannot
                 verbose=0,
             )

@@ -57,7 +57,7 @@ def judge(run: folders.Run, feeds: Feeds, network: keras.Model, progress: Progre
         "parameters": network.count_params(),
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
-        "seconds": round(progress.seconds, 1),
+        "seconds": round(progress.seconds + progress.within, 1),
         "seed": config.seed,
         "fingerprint": prepared.manifest["fingerprint"],
         "versions": runtime.versions(),
