@@ -15,9 +15,12 @@ from pipelines.tables import Clip
 Sides = tuple[tuple[Clip, ...], tuple[Clip, ...]]
 
 
-def full(clips: Sequence[Clip], seed: int, part: float = 0.2) -> Sides:
-    """All clips, and exactly `part` of them held out, or as near below as whole sources allow."""
-    held = share(clips, part, random.Random(f"full {seed}"))
+def full(clips: Sequence[Clip], seed: int, part: float = 0.2, given: Sequence[Clip] = ()) -> Sides:
+    """All clips, and exactly `part` of them held out, or as near below as whole sources allow.
+
+    Where `given` has the clips before a relabelling, the part is drawn from those.
+    """
+    held = share(given or clips, part, random.Random(f"full {seed}"))
     return tuple(c for c in clips if c.key not in held), tuple(c for c in clips if c.key in held)
 
 
@@ -69,10 +72,19 @@ def _hold_out(
     return train, tuple(clip for rows in valid.values() for clip in rows)
 
 
-def sides(clips: Sequence[Clip], classes: Sequence[str], settings: SplitSettings, seed: int) -> Sides:
-    """The part of the noisy pool that the settings name."""
+def sides(
+    clips: Sequence[Clip],
+    classes: Sequence[str],
+    settings: SplitSettings,
+    seed: int,
+    given: Sequence[Clip] = (),
+) -> Sides:
+    """The part of the noisy pool that the settings name. `given`: the pool before a relabelling.
+
+    What `single` and `best50s` hold out hangs on the labels, and so on what relabels.
+    """
     if settings.noisy == "full":
-        return full(clips, seed, settings.noisy_share)
+        return full(clips, seed, settings.noisy_share, given)
     if settings.noisy == "single":
         return single(clips, classes, seed)
     if settings.noisy == "best50s":

@@ -105,10 +105,15 @@ def split(source: Source, data: DataSettings, seed: int, how: SplitSettings | No
 
     Where the table puts clips of one source on both sides, or noisy clips share a source with the clips that
     validate, those are not trained on, and a note says how many.
+
+    What is held out is drawn from the clips as they were given, before any relabelling. A clip that a relabelling
+    leaves out is neither trained on nor validates, drawn or put there by the table, and one with other labels is
+    judged by those.
     """
     how = how or SplitSettings()
     curated = source.pool(CURATED)
-    noisy, noisy_held = noisy_sets.sides(source.pool(NOISY) if data.noisy else (), source.classes, how, seed)
+    pool, given = (source.pool(NOISY), source.as_given(NOISY)) if data.noisy else ((), ())
+    noisy, noisy_held = noisy_sets.sides(pool, source.classes, how, seed, given)
     if how.validate == "noisy":
         valid, rest = noisy_held, curated
     else:

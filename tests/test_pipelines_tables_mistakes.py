@@ -9,7 +9,7 @@ from pipelines.labels import relabel
 from pipelines.settings import DataSettings
 from pipelines.sources import read_source
 from pipelines.splits import held_out, split
-from pipelines.tables import CURATED, DataError, read_rows
+from pipelines.tables import CURATED, NOISY, Clip, DataError, Source, read_rows
 
 
 def table(folder: Path, text: str) -> DataSettings:
@@ -82,6 +82,21 @@ def test_corrected_labels_are_judged_on_the_clips_that_given_ones_are(
     audit.write_text("pool,fname,labels,suggested_labels,score\ncurated,01.wav,b,a,1\n")
     again = relabel(better, audit, LabelSettings(relabel=mode, relabel_share=0.0))
     assert again.given == source.clips
+
+
+def test_noisy_clips_are_held_out_as_before_they_were_relabelled(tmp_path: Path) -> None:
+    clips = tuple(Clip(f"{n:02d}", NOISY, Path(f"{n}"), ("abc"[n % 3],)) for n in range(50))
+    source = Source(("a", "b", "c"), (*clips, Clip("x", CURATED, Path("x"), ("a",))))
+    audit = tmp_path / "audit.csv"
+    rows = "".join(f"{n:02d},,{n}\n" for n in range(0, 50, 3))
+    audit.write_text(f"fname,suggested_labels,score\n{rows}")
+    better = relabel(source, audit, LabelSettings(relabel_share=1.0))
+    how = SplitSettings(noisy="full", validate="noisy")
+    data = DataSettings(kind="fat2019", path=str(tmp_path))
+    before, after = ({clip.key for clip in split(own, data, 7, how).valid} for own in (source, better))
+    left = {clip.key for clip in better.clips}
+    assert len(before) == 10
+    assert after == before & left != before
 
 
 def test_a_column_that_says_what_validates_leaves_no_splits_to_draw(tmp_path: Path) -> None:
