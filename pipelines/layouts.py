@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.published import compare
 from pipelines.settings import DataSettings
+from pipelines.table_checks import check_fold, check_labels, check_pools, need_folder
 from pipelines.tables import (
     CURATED,
     NOISY,
@@ -15,12 +16,8 @@ from pipelines.tables import (
     DataError,
     Row,
     Source,
-    check_fold,
-    check_labels,
-    check_pools,
     clips_of,
     flag,
-    need_folder,
     read_rows,
     read_table,
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipelines.layouts import LAYOUTS
 from pipelines.published import drop_flagged
 from pipelines.settings import DataSettings
+from pipelines.table_checks import check_fold, check_labels, need_folder
 from pipelines.tables import (
     CURATED,
     NOISY,
@@ -14,11 +15,8 @@ from pipelines.tables import (
     Clip,
     DataError,
     Source,
-    check_fold,
-    check_labels,
     clean_name,
     find_audio,
-    need_folder,
     read_rows,
     read_table,
     split_labels,

@@ -4,10 +4,8 @@ Reading is by the standard `csv` module, because a row that is wrong must be nam
 """
 
 import csv
-import filecmp
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +15,6 @@ Row = tuple[int, dict[str, str]]  # line of the table, cell by column
 
 _PLAIN = re.compile(r"[^/\\:.][^/\\:]*")  # names that need no second look
 _DRIVE = re.compile(r"[A-Za-z]:")
-_SHOWN = 5  # problems of one table that are spelled out
 
 
 class DataError(ValueError):
@@ -125,8 +122,8 @@ def _hint(header: Sequence[str], missing: Sequence[str]) -> str:
     for mark in (";", "\t", "|"):
         if len(header) == 1 and mark in header[0]:
             return f" They are to be separated by commas, not by {mark!r}."
-    near = [column for column in header if column.lower() in missing]
-    return f" Write {near[0].lower()!r} for {near[0]!r}." if near else ""
+    near = [f"{column.lower()!r} for {column!r}" for column in header if column.lower() in missing]
+    return f" Write {' and '.join(near)}." if near else ""
 
 
 def clean_name(text: str, where: str) -> str:
@@ -208,90 +205,3 @@ def clips_of(
             continue
         clips[name] = clip
     return list(clips.values()), notes
-
-
-def check_labels(clips: Iterable[Clip], classes: Sequence[str], table: Path) -> None:
-    """Raise `DataError` naming the lines whose label is not a class, or several in one by another mark."""
-    known, clips = set(classes), list(clips)
-    for clip in clips:
-        for label in clip.labels:
-            for mark in ";|":
-                parts = [part.strip() for part in label.split(mark)]
-                if len(parts) > 1 and all(part in known for part in parts):
-                    raise DataError(
-                        f"{table}, line {clip.line}: {label!r} holds several classes. Labels of one clip are "
-                        f'separated by commas and quoted, as in {clip.name},"{",".join(parts)}".'
-                    )
-    wrong = [
-        f"{table}, line {clip.line}: {clip.name} has the unknown class {label!r}"
-        for clip in clips
-        for label in clip.labels
-        if label not in known
-    ]
-    if wrong:
-        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise DataError(f"{'; '.join(wrong[:_SHOWN])}{more}. The classes are: {', '.join(classes)}.")
-
-
-def check_fold(clips: Sequence[Clip], fold: int | None, table: Path) -> None:
-    """Raise `DataError` where a fold is to be held out that no clip has, or a clip has none."""
-    if fold is None:
-        return
-    folds = sorted({clip.fold for clip in clips if clip.fold is not None})
-    if fold not in folds:
-        raise DataError(
-            f"{table}: no clip of fold {fold}. "
-            + (f"Its folds are: {', '.join(map(str, folds))}." if folds else "It has no column 'fold'.")
-        )
-    unfolded = next((clip for clip in clips if clip.fold is None), None)
-    if unfolded:
-        raise DataError(f"{table}, line {unfolded.line}: {unfolded.name} has no fold.")
-
-
-def need_folder(folder: Path) -> None:
-    """Raise `DataError` where a folder is missing or has nothing in it."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder.")
-    with os.scandir(folder) as entries:
-        if not any(entries):
-            raise DataError(f"{folder}: the folder is empty.")
-
-
-def _same_sound(first: Path, second: Path) -> bool:
-    """Whether two paths lead to one recording: one file, or two with the same bytes."""
-    try:
-        return os.path.samefile(first, second) or filecmp.cmp(first, second, shallow=False)
-    except OSError:
-        return os.path.abspath(first) == os.path.abspath(second)
-
-
-def check_pools(clips: Iterable[Clip], tables: Mapping[str, Path]) -> list[str]:
-    """-> notes on recordings that reach from training into test. `tables` is by pool.
-
-    Raises `DataError` naming both lines where one sound file is in two pools. Names alone prove nothing:
-    sets that count their files from 1 in each folder repeat them.
-    """
-
-    def place(clip: Clip) -> str:
-        return f"{tables[clip.pool]}, line {clip.line}"
-
-    by_name: dict[str, list[Clip]] = {}
-    trained: dict[str, Clip] = {}
-    shared = []
-    for clip in sorted(clips, key=lambda clip: clip.pool == TEST):  # training first
-        twins = by_name.setdefault(clip.name.rpartition("/")[2], [])
-        for other in twins:
-            if other.pool != clip.pool and _same_sound(other.path, clip.path):
-                raise DataError(f"{place(clip)}: {clip.name} is in {place(other)} too, the same sound.")
-        twins.append(clip)
-        if clip.source and clip.pool != TEST:
-            trained.setdefault(clip.source, clip)
-        elif clip.source in trained:
-            shared.append((clip, trained[clip.source]))
-    if not shared:
-        return []
-    test, train = shared[0]
-    return [
-        f"{len(shared)} test clips are of a source that is trained on, as {test.name} ({place(test)}) and "
-        f"{train.name} ({place(train)}), both of {test.source!r}."
-    ]

@@ -24,6 +24,7 @@ def table(folder: Path, text: str) -> DataSettings:
         ("fname,labels,labels\na.wav,x,y\n", "the column 'labels' stands twice."),
         ("fname;labels\na.wav;x\n", "They are to be separated by commas, not by ';'."),
         ("Fname,labels\na.wav,x\n", "Write 'fname' for 'Fname'."),
+        ("Fname,Labels\na.wav,x\n", "Write 'fname' for 'Fname' and 'labels' for 'Labels'."),
     ],
 )
 def test_a_header_that_is_wrong_says_how(tmp_path: Path, text: str, said: str) -> None:
