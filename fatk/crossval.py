@@ -25,9 +25,9 @@ import numpy as np
 
 from fatk import cli, folders, locks, runtime, scoring
 from fatk.config import Config
-from fatk.folds import extra, fold_numbers, holding, predict_again, read_scores, run_fold
+from fatk.folds import extra, fold_numbers, holding, predict_again, run_fold
 from fatk.prepare import Prepared, prepare, with_records
-from fatk.scoring import Scores
+from fatk.scoring import Scores, read_scores
 from pipelines.labels import multi_hot
 
 

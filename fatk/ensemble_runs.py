@@ -12,7 +12,8 @@ import numpy as np
 
 from fatk import cli, folders
 from fatk.config import Config, load_config
-from fatk.folds import read_scores, valid_labels
+from fatk.folds import valid_labels
+from fatk.scoring import read_scores
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,13 @@ import numpy as np
 from fatk import cli, folders, scoring
 from fatk.config import Config, ConfigError, load_config, to_toml
 from fatk.prepare import Prepared
+from fatk.scoring import read_scores
 from pipelines.draws import kfold
 from pipelines.selection import roles
 from pipelines.sources import CURATED
 from pipelines.splits import same_splits
 
 _CLIPS = "\n# clips: "  # below a run's settings: which clips it was of
-
-
-def read_scores(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """A table `fname` and a column a class -> (names, (clips, classes) probabilities)."""
-    with path.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.reader(lines))[1:]
-    return tuple(row[0] for row in rows), np.array([[float(cell) for cell in row[1:]] for row in rows])
 
 
 def valid_labels(run: folders.Run) -> dict[str, frozenset[str]]:

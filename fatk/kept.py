@@ -20,8 +20,8 @@ import numpy as np
 
 from fatk import cli, folders, held, scoring
 from fatk.config import Config, from_tree, load_config, to_toml
-from fatk.folds import extra, read_scores
-from fatk.scoring import Scores
+from fatk.folds import extra
+from fatk.scoring import Scores, read_scores
 
 ABLATION = "ablation.json"  # what an ablation's folder says of its rows and runs
 # Settings by which clips or labels differ, sections and keys; the demo set is made at the rate of its shards.

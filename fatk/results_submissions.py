@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from fatk import scoring
-from fatk.folds import read_scores
 from fatk.kept import Kept
+from fatk.scoring import read_scores
 
 
 @dataclass(frozen=True, eq=False)

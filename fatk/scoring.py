@@ -1,5 +1,6 @@
 """Scores of clips to tables: submissions, per-class lwlrap, top-1 accuracy."""
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,13 @@ def write_predictions(path: Path, names: Sequence[str], classes: Sequence[str], 
     """`fname` and a column of probabilities a class."""
     rows = [[name, *(cell(chance) for chance in row)] for name, row in zip(names, chances, strict=True)]
     folders.write_rows(path, ["fname", *classes], rows)
+
+
+def read_scores(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """A table `fname` and a column a class -> (names, (clips, classes) probabilities)."""
+    with path.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.reader(lines))[1:]
+    return tuple(row[0] for row in rows), np.array([[float(text) for text in row[1:]] for row in rows])
 
 
 def write_per_class(path: Path, rows: Sequence[tuple[str, float, float]]) -> None:

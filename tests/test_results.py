@@ -12,8 +12,8 @@ from sklearn.metrics import confusion_matrix, label_ranking_average_precision_sc
 
 from fatk import cli, kept, results, results_pictures, results_tables, scoring
 from fatk.config import ConfigError, load_config, read_toml
-from fatk.folds import read_scores
 from fatk.results_figures import figures
+from fatk.scoring import read_scores
 from pipelines.settings import DataSettings
 from pipelines.sources import read_source
 from tests.kept_runs import CLASSES, read_table, write_ablation, write_crossval
