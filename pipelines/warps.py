@@ -17,16 +17,21 @@ LIMITS = ((0.0, 0.0, 0.0), (0.1, 0.1, 1.0), (0.2, 0.1, 2.0), (0.2, 0.2, 2.0))
 
 
 def _mirrored(ops: Ops, places: Tensor, size: int) -> Tensor:
-    """Places on an axis, up to one image beyond either border -> where the mirrored image is the image."""
-    return (size - 1) - ops.abs((size - 1) - ops.abs(places))
+    """Places on an axis, however far beyond its borders -> where the mirrored image is the image.
+
+    Turned by two degrees the ends of a wide image go beyond by several times its height.
+    """
+    places, period = ops.abs(places), 2.0 * (size - 1)
+    places = places - period * ops.floor(places / period)
+    return ops.abs((size - 1) - ops.abs((size - 1) - places))  # rounding may leave a hair less than 0
 
 
 def warp(ops: Ops, image: Tensor, bands: Tensor, columns: Tensor, scale: Tensor, degrees: Tensor) -> Tensor:
     """(rows, width, channels) uint8 -> the same: enlarged, turned about its centre, moved by bands and columns.
 
     Bilinear and rounded. Beyond a border the image is mirrored about its last pixel, which is not repeated
-    (OpenCV's BORDER_REFLECT_101); at most one image's worth of it is there. Positive degrees turn the later
-    columns towards the lower rows.
+    (OpenCV's BORDER_REFLECT_101), again and again. Positive degrees turn the later columns towards the lower
+    rows.
     """
     height, width = image.shape[0], image.shape[1]
     middle_row, middle_column = (height - 1) / 2, (width - 1) / 2
