@@ -26,9 +26,12 @@ class Outcome:
 def open_run(config: Config, overwrite: bool, resume: bool) -> folders.Run:
     """Make the run's folder, or enter it. Raises `UserError` for one that is there, or not as told."""
     run = folders.Run(folders.RUNS / config.name)
+    if resume and _never_started(run):
+        _put_back(run)
+        cli.say(f"{run.folder}: was to be overwritten, by a run that never started; it is back in place")
     if resume and not run.config.exists():
         raise cli.UserError(f"{run.folder}: no run to resume.")
-    if run.folder.exists() and not run.config.exists() and any(run.folder.iterdir()):
+    if run.folder.exists() and not run.config.exists() and not _is_empty(run.folder):
         raise cli.UserError(f"{run.folder}: is no run, and is left alone. Give name=another.")
     if run.folder.exists() and not (resume or overwrite):
         raise cli.UserError(f"{run.folder}: exists already. Add --resume, --overwrite, or name=another.")
@@ -43,18 +46,41 @@ def open_run(config: Config, overwrite: bool, resume: bool) -> folders.Run:
                 "Give the same ones, or name=another."
             )
     elif run.folder.exists():
-        if _aside(run).exists():  # the new run was killed before it could start
+        if _never_started(run):
             shutil.rmtree(run.folder)
         else:
-            run.folder.rename(_aside(run))
+            _forget(run)  # what is left of one that was deleted in part
+            run.folder.rename(_aside(run).folder)
     run.folder.mkdir(parents=True, exist_ok=True)
     folders.write_text(run.config, to_toml(config))
     return run
 
 
-def _aside(run: folders.Run) -> Path:
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is there but what a process that was killed had half written."""
+    return folder.is_dir() and all(path.suffix == ".tmp" for path in folder.iterdir())
+
+
+def _aside(run: folders.Run) -> folders.Run:
     """Where a run lies that is to be overwritten, until the new one can start. No run is named so."""
-    return run.folder.with_name(run.folder.name + "~")
+    return folders.Run(run.folder.with_name(run.folder.name + "~"))
+
+
+def _never_started(run: folders.Run) -> bool:
+    """Whether a run that was to overwrite another was killed before it could start."""
+    return _aside(run).config.exists() and not run.checkpoints.exists()
+
+
+def _put_back(run: folders.Run) -> None:
+    """The run that was to be overwritten, in place of the new one, of which nothing was trained."""
+    shutil.rmtree(run.folder, ignore_errors=True)
+    _aside(run).folder.rename(run.folder)
+
+
+def _forget(run: folders.Run) -> None:
+    """Delete the run that is overwritten."""
+    _aside(run).config.unlink(missing_ok=True)  # first: what is deleted in part is not put back
+    shutil.rmtree(_aside(run).folder, ignore_errors=True)
 
 
 def train(config: Config, overwrite: bool = False, resume: bool = False) -> Outcome:
@@ -76,11 +102,12 @@ def _train(config: Config, overwrite: bool, resume: bool) -> Outcome:
         trainer = Trainer(run, config, prepared)
     except BaseException:
         if not resume:  # nothing was trained: the name is free again, or its run back in place
-            shutil.rmtree(run.folder)
-            if _aside(run).exists():
-                _aside(run).rename(run.folder)
+            if _aside(run).config.exists():
+                _put_back(run)
+            else:
+                shutil.rmtree(run.folder)
         raise
-    shutil.rmtree(_aside(run), ignore_errors=True)
+    _forget(run)
     return trainer.go()
 
 
