@@ -1,6 +1,7 @@
 """The run itself, once its clips are prepared and its frameworks are up."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,12 @@ class Trainer:
         self.run = run
         self.config = config
         self.prepared = prepared
+        self.stored = checkpoints.latest(run.checkpoints)
+        # A checkpoint has all weights itself: what they began from is not asked for again.
+        network = replace(config.network, pretrained=config.network.pretrained and self.stored is None)
         try:
             self.feeds = Feeds(config, prepared)
-            self.network = networks.build(config.network, config.features.shape, len(prepared.classes))
+            self.network = networks.build(network, config.features.shape, len(prepared.classes))
         except ValueError as error:
             raise cli.UserError(str(error)) from None
         self.steps = self.feeds.steps
@@ -51,7 +55,7 @@ class Trainer:
                     f"`train.accumulate` must be at most {batches}, the batches of `stage.{number}`: "
                     f"it would train nothing. Received: {config.train.accumulate}."
                 )
-        if config.train.init and checkpoints.latest(run.checkpoints) is None:  # which has all weights itself
+        if config.train.init and self.stored is None:
             self._take_over(Path(config.train.init))
         self.tagger = Tagger(
             self.network,
@@ -102,7 +106,7 @@ class Trainer:
         self._say_plan()
         self._tidy()
         interrupted = False
-        stored = checkpoints.latest(self.run.checkpoints)
+        stored = self.stored
         progress = stored[0] if stored else checkpoints.Progress()
         keeper = Keeper(self.run, self.config, progress, self.steps)
         bar = Bar(progress, self._epochs, self.steps)

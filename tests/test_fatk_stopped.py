@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from fatk.callbacks import Keeper
 from fatk.config import Config, load_config
 from fatk.tensorboard import Board
 from fatk.train import train
+from models import networks
+from models.settings import NetworkSettings
 from tests.small_runs import quick, write_beeps
 
 pytestmark = pytest.mark.slow
@@ -100,6 +103,28 @@ def test_what_training_began_from_may_be_gone_when_it_goes_on(
     assert train(asked, resume=True).summary["epochs"] == 2
     with pytest.raises(cli.UserError, match=r"`train\.init`: .*: no network"):
         train(config(beeps, f"train.init={before.network}", "name=anew"))
+
+
+def test_a_run_that_goes_on_asks_for_no_pretrained_weights(
+    beeps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, build, end = [], networks.build, Keeper.on_epoch_end
+
+    def noted(settings: NetworkSettings, *shape: Any) -> Any:
+        asked.append(settings.pretrained)
+        return build(settings, *shape)
+
+    def stop(self: Keeper, epoch: int, logs: object = None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        end(self, epoch, logs)
+
+    monkeypatch.setattr(networks, "build", noted)
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "on_epoch_end", stop)
+        assert train(config(beeps)).interrupted
+    run = train(config(beeps), resume=True).run
+    assert asked == [True, False]
+    assert load_config(run.config).network.pretrained
 
 
 def test_more_batches_to_a_step_than_a_stage_has_are_refused(beeps: Path) -> None:
