@@ -157,9 +157,7 @@ class TrainSettings:
     beta_2: float = 0.99  # of Adam's second moment, as fast.ai has it
     groups: int = 3  # of layers, whose rates differ where a stage has a `first_rate`
     clip: float = 0.0  # largest norm of all gradients together; 0: any
-    accumulate: int = (
-        1  # batches whose mean gradient makes one step; what is left of a stage after the last is lost
-    )
+    accumulate: int = 1  # batches whose mean gradient makes one step; a stage's remainder is dropped
     ema: float = 0.0  # momentum of a running mean of the weights, which is judged and kept; 0: none
     shuffle: int = 512  # clips in the shuffle buffer
     checkpoint_minutes: float = 10.0  # between checkpoints within an epoch; each epoch ends with one
