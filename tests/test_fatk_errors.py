@@ -95,9 +95,10 @@ def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture) -> None:
 
 
 def sound(path: Path, seconds: float = 0.2, rate: int = RATE) -> Path:
+    """A tone, another one for each name: copies would be held out together."""
     path.parent.mkdir(parents=True, exist_ok=True)
     time = np.arange(round(seconds * rate)) / rate
-    soundfile.write(path, 0.3 * np.sin(2 * np.pi * (300 + 10 * len(path.stem)) * time), rate)
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * (300 + sum(path.stem.encode()) % 500) * time), rate)
     return path
 
 
