@@ -3,18 +3,16 @@
 import csv
 import math
 from collections.abc import Callable
-from itertools import cycle
 from pathlib import Path
 
 import keras
 import pytest
-import soundfile
 
 from fatk import folders, runtime, trainer
 from fatk.config import from_tree
 from fatk.prepare import prepare
 from fatk.trainer import Trainer
-from tests.trees import esc50, fsd50k, fsdnoisy18k, kaggle, zenodo
+from tests.trees import esc50, fsd50k, fsdnoisy18k, kaggle, pieces, zenodo
 
 pytestmark = pytest.mark.slow
 
@@ -49,14 +47,7 @@ def small_trunk(image: keras.KerasTensor) -> keras.KerasTensor:
 @pytest.fixture(scope="module")
 def clips(shared: Path) -> Callable[[Path], None]:
     """Writes the next second of real sound under a name."""
-    files = cycle(sorted((shared / "esc10").rglob("*.ogg"))[:12])
-
-    def write(path: Path) -> None:
-        sound, rate = soundfile.read(next(files), dtype="int16")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, sound[: int(1.2 * rate)], rate)
-
-    return write
+    return pieces(sorted((shared / "esc10").rglob("*.ogg"))[:12])
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -4,13 +4,11 @@ import csv
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import cycle
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-import soundfile
 from keras import layers
 
 from fatk import folders, runtime
@@ -18,7 +16,7 @@ from fatk.config import Config, load_config
 from fatk.prepare import prepare
 from fatk.trainer import Trainer
 from models import networks
-from tests.trees import kaggle
+from tests.trees import kaggle, pieces
 
 pytestmark = pytest.mark.slow
 
@@ -38,14 +36,7 @@ def small_trunk(image: keras.KerasTensor) -> keras.KerasTensor:
 def place(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small FSDKaggle2019 in Kaggle's layout, of real sound."""
     place = tmp_path_factory.mktemp("recipes")
-    files = cycle(sorted((shared / "esc10").rglob("*.ogg"))[:12])
-
-    def write(path: Path) -> None:
-        sound, rate = soundfile.read(next(files), dtype="int16")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, sound[: int(1.2 * rate)], rate)
-
-    kaggle(place / "set", 5, write)
+    kaggle(place / "set", 5, pieces(sorted((shared / "esc10").rglob("*.ogg"))[:12]))
     return place
 
 
