@@ -3,6 +3,7 @@
 import csv
 import shutil
 import tomllib
+import zipfile
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,14 @@ from fatk import cli, folders, scoring
 from fatk.config import Config, ConfigError, load_config, to_toml
 from fatk.prepare import Prepared
 from fatk.scoring import read_scores
+from fatk.shards import digest
 from pipelines.draws import kfold
 from pipelines.selection import roles
 from pipelines.sources import CURATED
 from pipelines.splits import same_splits
 
 _CLIPS = "\n# clips: "  # below a run's settings: which clips it was of
+_INIT = "\n# init: "  # below them: what is in the file of `train.init`
 
 
 def valid_labels(run: folders.Run) -> dict[str, frozenset[str]]:
@@ -82,7 +85,8 @@ def run_fold(
     from fatk.trainer import Trainer
 
     clips = f"{prepared.manifest['fingerprint']} {mark}"
-    section, change = _change(run, config, clips) if run.config.exists() else ("", "")
+    init = _weights(config.train.init)
+    section, change = _change(run, config, clips, init) if run.config.exists() else ("", "")
     if not change and run.splits.exists() and not same_splits(run.splits, prepared.split, prepared.source):
         section, change = "", "it trained or was judged on other clips"
     if section == "evaluate" and _can_score(run, config):
@@ -91,8 +95,11 @@ def run_fold(
         _forget_scores(run)
     elif change:
         _set_aside(run, f"{told}: {change}")
-    resolved = f"{to_toml(config)}{_CLIPS}{clips}\n"
-    if run.config.exists():  # its folders may lie elsewhere now
+    known = run.config.exists()
+    if known and not init:
+        init = _noted(run)[1]  # of a file that is gone: what it held
+    resolved = f"{to_toml(config)}{_CLIPS}{clips}{_INIT if init else ''}{init}\n"
+    if known:  # its folders may lie elsewhere now
         folders.write_text(run.config, resolved)
     if not run.summary.exists() or (exported and not run.saved_model.exists()):
         cli.say(told)
@@ -107,14 +114,38 @@ def run_fold(
     return read_scores(run.predictions)[1]
 
 
-def _change(run: folders.Run, config: Config, clips: str) -> tuple[str, str]:
+def _noted(run: folders.Run) -> tuple[str, str]:
+    """What is kept below a run's settings -> (its clips, what `train.init` held), empty where nothing is."""
+    clips, _, init = run.config.read_text(encoding="utf-8").rpartition(_CLIPS)[2].partition(_INIT)
+    return clips.strip(), init.strip()
+
+
+def _weights(init: str) -> str:
+    """What changes when the weights in the file of `train.init` do, wherever it lies; empty where there is none."""
+    source = Path(init)
+    if not init:
+        return ""
+    path = folders.Run(source).network if source.is_dir() else source
+    try:
+        with zipfile.ZipFile(path) as parts:
+            # Of the whole file Keras changes more: it notes when it was written, and that it was loaded before.
+            weights = parts.getinfo("model.weights.h5")
+        return f"{weights.file_size:x}-{weights.CRC:08x}"
+    except (zipfile.BadZipFile, KeyError):
+        return digest(path)
+    except OSError:
+        return ""
+
+
+def _change(run: folders.Run, config: Config, clips: str, init: str) -> tuple[str, str]:
     """What a run's own settings and clips differ in from those that are asked for -> (section, in words).
 
     Both are empty where in nothing, the section where it is none of the settings. Folders of the data may be
-    others: the clips are known by what they are. What TensorBoard shows may, too. Of several differences one of
-    `evaluate` is told last: it is then the only one.
+    others: the clips are known by what they are, and so are the weights of `train.init`, where they were noted.
+    What TensorBoard shows may, too. Of several differences one of `evaluate` is told last: it is then the only one.
     """
-    if run.config.read_text(encoding="utf-8").rpartition(_CLIPS)[2].strip() != clips.strip():
+    own_clips, own_init = _noted(run)
+    if own_clips != clips.strip():
         return "", "its clips are others than they were"
     try:
         before = load_config(run.config)
@@ -122,6 +153,10 @@ def _change(run: folders.Run, config: Config, clips: str) -> tuple[str, str]:
         return "", f"its settings cannot be read ({str(error).splitlines()[0]})"
     data = {key: getattr(config.data, key) for key in ("path", "table", "relabel", "records")}
     before = replace(before, data=replace(before.data, **data), log=config.log)
+    if own_init and init:
+        if own_init != init:
+            return "", "`train.init` held other weights"
+        before = replace(before, train=replace(before.train, init=config.train.init))
     had, have = (tomllib.loads(to_toml(own)) for own in (before, config))
     if had == have:
         return "", ""
