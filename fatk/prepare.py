@@ -4,25 +4,23 @@ Sound goes into shards once; what the tables say (labels, folds, licences) lies 
 a changed label encodes nothing (`fatk/shards.py`).
 """
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from fatk import cli, folders, locks
 from fatk.config import Config, shared_hint
-from fatk.shards import FORMAT, Entry, Shard, encode_all, mended, plan, sweep
+from fatk.manifest import MANIFEST, TABLE, describe, write
+from fatk.shards import Entry, Shard, encode_all, mended, plan, sweep
 from pipelines.copies import copies_together
 from pipelines.labels import relabel
 from pipelines.selection import roles
-from pipelines.sources import Clip, DataError, Source, read_source
+from pipelines.sources import DataError, Source, read_source
 from pipelines.splits import Split
 
-OWNER, MANIFEST, TABLE = "owner.json", "manifest.json", "clips.csv"  # beside the shards
+OWNER = "owner.json"  # beside the shards
 
 _held: "WeakValueDictionary[int, Prepared]" = WeakValueDictionary()  # sets that this process has in hand
 
@@ -128,8 +126,8 @@ def _prepare(config: Config, source: Source, verbose: bool, alone: bool) -> Prep
     by_pool: dict[str, list[str]] = {}
     for shard in shards:
         by_pool.setdefault(shard.pool, []).append(str(shard.path))
-    manifest = _manifest(config, source, split, seconds, digests, shards, left_out)
-    _write_tables(folder, manifest, source, seconds, split)
+    manifest = describe(config, source, split, seconds, digests, shards, left_out)
+    write(folder, manifest, source, seconds, split)
     if not locks.others_read(folder):  # or a training that began before the set changed would lose its shards
         sweep(folder, {shard.stem for shard in shards} | _stems_held())
     locks.read(folder)
@@ -218,76 +216,6 @@ def _judge(left_out: list[Entry], clips: int, config: Config) -> None:
             f"{config.data.unreadable:g} of them: {', '.join(entry['file'] for entry in left_out[:5])}"
             + ("." if len(left_out) <= 5 else f" and {len(left_out) - 5} more.")
         )
-
-
-def fingerprint(clips: Iterable[Clip], digests: Mapping[str, str]) -> str:
-    """Changes when a clip joins, leaves, sounds or is labelled otherwise. `digests`: {key of a clip: its file's}.
-
-    Not when files are copied or touched: runs of the same clips are known again on another machine.
-    """
-    content = hashlib.sha256()
-    for line in sorted(f"{clip.key} {digests[clip.key]} {','.join(clip.labels)}" for clip in clips):
-        content.update(line.encode() + b"\n")
-    return content.hexdigest()[:16]
-
-
-def _manifest(
-    config: Config,
-    source: Source,
-    split: Split,
-    seconds: dict[str, float],
-    digests: dict[str, str],
-    shards: list[Shard],
-    left_out: list[Entry],
-) -> Entry:
-    def summary(clips: Sequence[Clip]) -> Entry:
-        return {
-            "clips": len(clips),
-            "hours": round(sum(seconds[clip.key] for clip in clips) / 3600, 4),
-            "fingerprint": fingerprint(clips, digests),
-            "licences": dict(Counter(clip.license for clip in clips if clip.license)),
-        }
-
-    return {
-        "format": FORMAT,
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "kind": config.data.kind,
-        "sampling_rate": config.records_rate,
-        "encoding": config.records.encoding,
-        "clips": len(source.clips),
-        "hours": round(sum(seconds.values()) / 3600, 4),
-        "classes": list(source.classes),
-        "fingerprint": fingerprint(source.clips, digests),
-        "pools": {
-            pool: summary(source.pool(pool)) | {"shards": [s.path.name for s in shards if s.pool == pool]}
-            for pool in dict.fromkeys(clip.pool for clip in source.clips)
-        },
-        "splits": {role: summary(getattr(split, role)) for role in ("train", "valid", "test")},
-        "left_out": left_out,
-    }
-
-
-def _write_tables(
-    folder: Path, manifest: Entry, source: Source, seconds: dict[str, float], split: Split
-) -> None:
-    """`manifest.json` and `clips.csv`, whole or not at all."""
-    role = {clip.key: name for name in ("train", "valid", "test") for clip in getattr(split, name)}
-    folders.write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
-    rows = (
-        [
-            clip.pool,
-            clip.name,
-            ",".join(clip.labels),
-            role.get(clip.key, ""),
-            "" if clip.fold is None else clip.fold,
-            clip.source,
-            clip.license,
-            f"{seconds[clip.key]:.3f}",
-        ]
-        for clip in source.clips
-    )
-    header = ("pool", "fname", "labels", "split", "fold", "source", "license", "seconds")
-    folders.write_rows(folder / TABLE, header, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
