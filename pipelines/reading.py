@@ -1,5 +1,6 @@
 """Which clips take part, and their sound out of the shards."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,7 @@ from pipelines.cuts import Known
 from pipelines.domain import Transfer
 
 _READERS = 8  # shards read side by side
+_PASSES = 4  # at most, over the shards in an epoch: each reads all of them, for some of the repeated rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +30,22 @@ class Examples:
         return len(self.keys)
 
 
-def found(shards: tf.data.Dataset, examples: Examples, stored: records.Stored) -> tf.data.Dataset:
-    """Shards -> (row of `examples`, () sound as it is encoded), the clips that take part only."""
+def passes(examples: Examples) -> int:
+    """How often an epoch reads the shards: up to four times where clips stand in several rows.
+
+    Read once, all rows of a clip come side by side, and a buffer that holds a part of the epoch leaves them in
+    one region of it: a class of a few clips, often repeated, would be missing from the rest.
+    """
+    return min(max(Counter(examples.keys).values(), default=1), _PASSES)
+
+
+def found(
+    shards: tf.data.Dataset, examples: Examples, stored: records.Stored, passes: int = 1
+) -> tf.data.Dataset:
+    """Shards -> (row of `examples`, () sound as it is encoded), the clips that take part only.
+
+    With several `passes` the shards are (path, number of the pass), and a clip's rows are dealt out to them.
+    """
     rows: dict[str, list[int]] = {}
     for row, key in enumerate(examples.keys):
         rows.setdefault(key, []).append(row)
@@ -39,28 +55,32 @@ def found(shards: tf.data.Dataset, examples: Examples, stored: records.Stored) -
     )
     rows_of = tf.ragged.constant(list(rows.values()), dtype=tf.int32)
 
-    def join(record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def join(record: tf.Tensor, *number: tf.Tensor) -> tuple[tf.Tensor, ...]:
         key, encoded = stored.split(record)
-        return table.lookup(key), encoded
+        return table.lookup(key), encoded, *number
+
+    def read(path: tf.Tensor, *number: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.TFRecordDataset(path).map(lambda record: (record, *number))
 
     clips = (
         shards.interleave(
-            tf.data.TFRecordDataset,
+            read if passes > 1 else tf.data.TFRecordDataset,
             cycle_length=_READERS,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
         .map(join, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .filter(lambda place, _: place >= 0)
+        .filter(lambda place, *_: place >= 0)
     )
     if len(rows) == len(examples):
         return clips
+
     # A clip that stands in several rows (one a label, or drawn repeatedly) is used once for each.
-    return clips.flat_map(
-        lambda place, encoded: tf.data.Dataset.from_tensor_slices(rows_of[place]).map(
-            lambda row: (row, encoded)
-        )
-    )
+    def repeat(place: tf.Tensor, encoded: tf.Tensor, number: tf.Tensor | int = 0) -> tf.data.Dataset:
+        own = rows_of[place][number::passes]
+        return tf.data.Dataset.from_tensor_slices(own).map(lambda row: (row, encoded))
+
+    return clips.flat_map(repeat)
 
 
 def joined(shards: tf.data.Dataset, examples: Examples, rate: int | None = None) -> tf.data.Dataset:

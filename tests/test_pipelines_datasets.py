@@ -277,6 +277,25 @@ def test_a_clip_that_stands_in_several_rows_is_used_for_each(examples: Examples)
 # --- images ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("times", [3, 10])
+def test_rows_that_repeat_a_clip_are_spread_over_the_epoch(examples: Examples, times: int) -> None:
+    """The buffer holds 3 of some 30 clips: side by side where they are read, they would stay so."""
+    order = [n for n in range(CLIPS) for _ in range(times if n == 9 else 1)]
+    repeated = replace(
+        examples,
+        keys=tuple(f"curated/{n}.wav" for n in order),
+        targets=np.eye(CLIPS, dtype=np.float32)[order],
+    )
+    feed = FeedSettings(batch=1, shuffle=3, seed=4)
+    numbers = clips_of(draw(repeated, 12 * len(order), feed, augment=AugmentSettings()))
+    spans = []
+    for epoch in np.reshape(numbers, (12, len(order))):
+        assert sorted(epoch) == order
+        places = np.flatnonzero(epoch == 9)
+        spans.append((places[-1] - places[0] + 1) / len(order))
+    assert np.median(spans) > 0.5, spans
+
+
 def test_an_image_is_the_same_eagerly_and_in_a_graph() -> None:
     clips = [sound(number) for number in range(4)]
     dataset = tf.data.Dataset.from_tensor_slices([pcm.tobytes() for pcm in clips]).map(
