@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from fatk import cli, folders, locks
 from fatk.config import Config, shared_hint
+from fatk.doubts import doubts
 from fatk.manifest import MANIFEST, TABLE, describe, write
 from fatk.shards import Entry, Shard, encode_all, mended, plan, sweep
 from pipelines.copies import copies_together
@@ -132,7 +133,7 @@ def _prepare(config: Config, source: Source, verbose: bool, alone: bool) -> Prep
         sweep(folder, {shard.stem for shard in shards} | _stems_held())
     locks.read(folder)
     if verbose:
-        for note in source.notes + split.notes:
+        for note in (*source.notes, *split.notes, *doubts(config, split)):
             cli.say(note)
         _tell_short(shards, reports, len(source.clips))
         total = sum(seconds.values()) / 3600

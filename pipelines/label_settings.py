@@ -1,6 +1,7 @@
 """Settings of splits, selection and labels: what is trained on, what validates, and what is wanted of it."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 from pipelines.settings import _STRICT, Problems
@@ -102,5 +103,7 @@ class LabelSettings:
         """Raise `ValueError` where values cannot be."""
         problems = Problems()
         problems.between("temperature", self.temperature, 0.01, 100)
+        if self.relabel_score is not None and not isfinite(self.relabel_score):
+            problems.append(f"`relabel_score` must be a finite number. Received: {self.relabel_score}.")
         problems.between("relabel_share", self.relabel_share, 0, 1)
         problems.raise_any()

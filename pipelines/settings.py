@@ -80,6 +80,8 @@ class DataSettings:
             problems.append(f"`path` is needed where `kind` is {self.kind!r}: the folder of the audio.")
         if len(set(self.classes)) != len(self.classes):
             problems.append("`classes` names a class twice.")
+        if not all(name.strip() for name in self.classes):
+            problems.append("`classes` has a class without a name.")
         problems.least("valid_per_class", self.valid_per_class, 1)
         problems.between("unreadable", self.unreadable, 0, 1)
         problems.raise_any()

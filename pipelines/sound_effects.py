@@ -136,8 +136,11 @@ def effects(
         return add_at(sound, fit(other(), tf.shape(sound)[0], place), uniform(ratio, settings.background_snr))
 
     def random_shift(sound: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
-        furthest = round(settings.shift_seconds * rate)
-        return shift(sound, whole(own, -furthest, furthest), settings.shift_fill == "around")
+        around = settings.shift_fill == "around"
+        furthest = tf.constant(round(settings.shift_seconds * rate))
+        if not around:  # half of a short clip stays: its label is not for silence
+            furthest = tf.minimum(furthest, tf.shape(sound)[0] // 2)
+        return shift(sound, whole(own, -furthest, furthest), around)
 
     def random_room(sound: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
         grain, decay, ratio = tf.unstack(tf.random.split(own, 3))

@@ -29,8 +29,12 @@ def loudness(sound: tf.Tensor, rate: int) -> tf.Tensor:
 def add(
     sound: tf.Tensor, other: tf.Tensor, levels: tuple[tf.Tensor, tf.Tensor], gain: tf.Tensor
 ) -> tf.Tensor:
-    """(samples,) twice, the loudness of each -> (samples,): the sum, the other clip `gain` dB louder."""
+    """(samples,) twice, the loudness of each -> (samples,): the sum, the other clip `gain` dB louder.
+
+    Silence counts as being as loud as what is added to it, or the mixture would be silent too.
+    """
     own, added = levels
+    own = tf.where(own < _SILENT, added, own)
     return sound + other * (decibels_to_ratio(gain) * own / tf.maximum(added, _SILENT))
 
 
@@ -40,8 +44,11 @@ def share(
     """(samples,) twice, the loudness of each -> (samples,): the first is heard to be `part` of the mixture.
 
     Between-class learning, equation 2, with plain root mean squares where its authors weigh frequencies by A.
+    A silent first clip counts as being as loud as the second, as above.
     """
-    own, added = (tf.maximum(level, _SILENT) for level in levels)
+    own, added = levels
+    own = tf.maximum(tf.where(own < _SILENT, added, own), _SILENT)
+    added = tf.maximum(added, _SILENT)
     factor = part * added / (part * added + (1 - part) * own)
     return (factor * sound + (1 - factor) * other) / tf.sqrt(factor**2 + (1 - factor) ** 2)
 

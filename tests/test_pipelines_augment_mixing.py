@@ -74,6 +74,17 @@ def test_silence_on_either_side_leaves_what_sounds() -> None:
         assert np.corrcoef(made, sound)[0, 1] == pytest.approx(1, abs=1e-6)
 
 
+def test_what_is_mixed_into_silence_is_heard() -> None:
+    """Its label is the mixture's too: a digitally silent clip would be given it otherwise."""
+    sound, silence = tf.constant(noise(500, 3)), tf.zeros(500)
+    levels = tf.constant(0.0), sound_mixing.loudness(sound, RATE)
+    np.testing.assert_allclose(sound_mixing.add(silence, sound, levels, tf.constant(0.0)), sound, rtol=1e-6)
+    made = sound_mixing.share(silence, sound, levels, tf.constant(0.5)).numpy()
+    np.testing.assert_allclose(made, sound / np.sqrt(2), rtol=1e-6)
+    both = sound_mixing.share(silence, silence, (levels[0], levels[0]), tf.constant(0.3)).numpy()
+    np.testing.assert_array_equal(both, silence)
+
+
 # --- labels ----------------------------------------------------------------------------------------------------
 
 

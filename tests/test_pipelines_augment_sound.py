@@ -308,6 +308,13 @@ def test_all_effects_together_are_reproducible_and_finite() -> None:
     assert all(np.isfinite(x).all() for x in drawn(ALL, noise(1), 12))  # the shortest there is
 
 
+def test_a_shift_with_zeros_leaves_half_of_a_short_clip() -> None:
+    settings = AugmentSettings(level=1, shift=1.0, shift_seconds=5.0, shift_fill="zeros")
+    heard = [np.count_nonzero(made) for made in drawn(settings, np.ones(600, np.float32), 40)]
+    assert min(heard) >= 300
+    assert min(heard) < 400 < 550 < max(heard)
+
+
 def test_silence_stays_silent() -> None:
     for made in drawn(ALL, np.zeros(3000, np.float32), 8):
         assert np.abs(made).max() < 1e-6

@@ -232,6 +232,8 @@ def test_a_name_in_two_pools_needs_a_pool(tmp_path: Path) -> None:
     [
         ({"temperature": 0.0}, "`temperature` must be from 0.01 to 100. Received: 0.0."),
         ({"relabel_share": 1.5}, "`relabel_share` must be from 0 to 1. Received: 1.5."),
+        ({"relabel_score": float("nan")}, "`relabel_score` must be a finite number. Received: nan."),
+        ({"relabel_score": float("inf")}, "`relabel_score` must be a finite number. Received: inf."),
     ],
 )
 def test_settings_that_cannot_be(wrong: dict, message: str) -> None:
