@@ -20,7 +20,7 @@ from pipelines.reading import Examples
 from pipelines.settings import FeatureSettings
 from pipelines.statistics import Watch, unwatched
 
-VERSION = 2  # of what is measured; part of the hash
+VERSION = 3  # of what is measured; part of the hash
 _BATCH = 64  # clips that leave the graph at once
 _READERS = 4  # shards read side by side
 

@@ -18,6 +18,7 @@ Tensor = Any
 Clean = Callable[[Tensor], Tensor]
 
 _FLOOR = 1e-10  # power under which decibels stop
+_FLOOR_DECIBELS = -100.0
 _RANGE = 80.0  # decibels kept below a clip's own maximum
 REACH = 4  # frames on either side that delta's line is fitted to
 _SPECK = 1e-35  # nothing beside any bin that is not empty, and more than the least normal float32
@@ -118,9 +119,11 @@ def decibels(ops: Ops, power: Tensor, peak: Tensor | None = None) -> Tensor:
 
     `peak`: that maximum, of a clip of which `power` is a part; broadcasts over frames and bands.
     """
-    level = 10.0 * ops.log10(ops.maximum(power, _FLOOR))
+    # The floor itself is set in decibels: logarithms of one number differ by a bit between a vector's lanes and
+    # its rest, and would speckle the image of a silent clip.
+    level = 10.0 * ops.log10(ops.maximum(power, _FLOOR / 2))
     peak = ops.max(level, axis=(-2, -1), keepdims=True) if peak is None else peak
-    return ops.maximum(level, peak - _RANGE)
+    return ops.maximum(level, ops.maximum(peak - _RANGE, _FLOOR_DECIBELS))
 
 
 def settled(ops: Ops, numbers: Tensor, samples: Tensor, hop: int) -> Tensor:

@@ -242,6 +242,15 @@ def test_digital_silence_is_zero_in_every_channel(way: str) -> None:
     assert not image.any()
 
 
+@pytest.mark.parametrize("bands", [61, 100, 127])
+def test_digital_silence_of_bands_that_fill_no_vector(bands: int) -> None:
+    """A logarithm's lanes and its rest differ by a bit, which the range of a silent clip would make white."""
+    settings = FeatureSettings(rate=16000, bands=bands, format="APX")
+    image = formats.whole_image(ops, tf.zeros(17000), settings).numpy()
+    assert image.shape[0] == bands
+    assert not image.any()
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_silence_within_a_clip_has_no_phase_of_its_own(way: str, clips: list[Pcm]) -> None:
     settings = FeatureSettings(format="APX")
