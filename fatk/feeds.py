@@ -12,14 +12,10 @@ from fatk.config import Config
 from fatk.prepare import Prepared, records_folder
 from pipelines import datasets, extremes, statistics
 from pipelines.labels import multi_hot, targets_of
-from pipelines.reading import Examples
+from pipelines.reading import Examples, as_written
 from pipelines.selection import partners
 from pipelines.settings import FeedSettings
 from pipelines.sources import CURATED, NOISY, Clip
-
-# The graphs below branch and loop in TensorFlow's words, not in Python's over tensors. Looking for the latter in
-# all of their functions, and in what those call, took a fifth of the time to a run's first step.
-_as_written = tf.autograph.experimental.do_not_convert
 
 _NOISY_SEED = 0x0153  # folded into a run's seed, so that the second draw is not in step with the first
 
@@ -162,7 +158,7 @@ class Feeds:
             views,
         )
 
-    @_as_written
+    @as_written
     def training(self, epoch: int = 0, batch: int = 0) -> tf.data.Dataset:
         """Endless training batches from a batch of an epoch on, as `Tagger` takes them."""
         own = self._draw(False, epoch, batch)
@@ -179,7 +175,6 @@ class Feeds:
 
         return tf.data.Dataset.zip((own, beside)).map(join)
 
-    @_as_written
     def evaluation(self, examples: Examples, with_rows: bool = False) -> tf.data.Dataset:
         """Each clip once with its evenly spaced crops."""
         settings = replace(self.settings, batch=self.config.evaluate.batch)

@@ -10,7 +10,7 @@ from pipelines import clips, crops, records
 from pipelines.augment_settings import AugmentSettings
 from pipelines.clips import image_of
 from pipelines.domain_settings import UNCHANGED, DomainSettings
-from pipelines.reading import Examples, found, joined, passes
+from pipelines.reading import Examples, as_written, found, joined, passes
 from pipelines.settings import FeatureSettings, FeedSettings
 
 # Folded into a seed, so that uses do not share their draws: the order of the clips, what happens to each, and
@@ -32,6 +32,7 @@ def steps_per_epoch(examples: Examples, batch: int) -> int:
     return len(examples) // batch
 
 
+@as_written
 def training(
     examples: Examples,
     features: FeatureSettings,
@@ -111,6 +112,7 @@ def training(
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
+@as_written
 def evaluation(
     examples: Examples,
     features: FeatureSettings,

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from pipelines import cuts, ops, records
 from pipelines.domain_settings import DomainSettings
-from pipelines.reading import Examples
+from pipelines.reading import Examples, as_written
 from pipelines.settings import FeatureSettings
 from pipelines.statistics import Watch, unwatched
 
@@ -27,6 +27,7 @@ _READERS = 4  # shards read side by side
 Table = tuple[dict[str, int], cuts.Known]  # key of a clip -> row, and arrays of (clips, ...)
 
 
+@as_written
 def measure(
     shards: Sequence[str],
     features: FeatureSettings,

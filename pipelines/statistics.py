@@ -59,6 +59,7 @@ def _each_once(examples: reading.Examples) -> reading.Examples:
     return reading.Examples(tuple(rows), np.stack(list(rows.values())), examples.shards)
 
 
+@reading.as_written
 def measure(
     examples: reading.Examples,
     features: FeatureSettings,

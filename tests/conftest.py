@@ -1,5 +1,6 @@
-"""What tests share: where the real recordings lie, and a quiet TensorFlow."""
+"""What tests share: where the real recordings lie, a quiet TensorFlow, and what JAX has compiled."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -11,6 +12,15 @@ from fatk import runtime
 runtime.quiet_tensorflow()
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# As the commands do, and in processes that tests start: small networks alike are trained over and over, and
+# compiling them took a third of the time.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+if os.environ["KERAS_BACKEND"] == "jax":
+    runtime.set_up_jax()
+
+# Modules are not garbage: each of many collections would look through all of them.
+gc.freeze()
 
 
 @pytest.fixture(scope="session")
