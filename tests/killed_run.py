@@ -1,8 +1,7 @@
-"""A small run that can be told where to die: `python -m tests.killed_run COMPILED WHERE ARGUMENTS`.
+"""A small run that can be told where to die: `python -m tests.killed_run WHERE ARGUMENTS`.
 
-COMPILED is a folder of compiled programs; ARGUMENTS are those of `fatk.train`. WHERE is `-`, or `NAME:N`: at
-the Nth file of a name that begins so, what was written is cut in half and the process gets a SIGKILL before
-the file has its name.
+ARGUMENTS are those of `fatk.train`. WHERE is `-`, or `NAME:N`: at the Nth file of a name that begins so, what was
+written is cut in half and the process gets a SIGKILL before the file has its name.
 """
 
 import os
@@ -37,8 +36,9 @@ def die(name: str, number: int) -> None:
 
 
 if __name__ == "__main__":
-    compiled, where, *arguments = sys.argv[1:]
+    where, *arguments = sys.argv[1:]
     if where != "-":
         die(where.split(":")[0], int(where.split(":")[1]))
-    with small_runs.quick(Path(compiled)):
+    runtime.set_up_jax()
+    with small_runs.quick():
         cli.run(lambda: train.main(arguments))

@@ -44,23 +44,10 @@ def write_beeps(
 
 
 @contextmanager
-def quick(compiled: Path) -> Iterator[None]:
-    """A trunk of one layer, no export, and what is compiled once is kept."""
+def quick() -> Iterator[None]:
+    """A trunk of one layer, no export, and no other place for what JAX compiles than that of all tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks.TRUNKS, "specgram", small_trunk)
         patch.setattr(trainer, "export", lambda run: 0.0)
         patch.setattr(runtime, "start", lambda config: keras.utils.set_random_seed(config.seed))
-        if keras.backend.backend() != "jax":
-            yield
-            return
-        import jax
-        from jax.experimental.compilation_cache import compilation_cache
-
-        before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
-        jax.config.update("jax_compilation_cache_dir", str(compiled))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        compilation_cache.reset_cache()  # it looks at the folder once
         yield
-        jax.config.update("jax_compilation_cache_dir", before[0])
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
-        compilation_cache.reset_cache()

@@ -57,12 +57,7 @@ rate = 3e-3
 """
 
 
-def environment(place: Path) -> dict[str, str]:
-    return os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "JAX_COMPILATION_CACHE_DIR": str(place / "compiled"),
-        "COLUMNS": "200",
-    }
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 
 @dataclass(frozen=True)
@@ -99,9 +94,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def done(place: Path) -> Finished:
     """`python -m fatk.train`, as a user types it."""
     command = [sys.executable, "-m", "fatk.train", "--config", "tiny.toml"]
-    ended = subprocess.run(
-        command, cwd=place, env=environment(place), capture_output=True, text=True, check=False
-    )
+    ended = subprocess.run(command, cwd=place, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "Warning" not in ended.stderr
     return Finished(place, folders.Run(place / "runs" / "tiny"), ended.stdout)
@@ -111,11 +104,6 @@ def done(place: Path) -> Finished:
 def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Commands in this process work in the same place."""
     monkeypatch.chdir(place)
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(place / "compiled"))
-    if keras.backend.backend() == "jax":
-        from jax.experimental.compilation_cache import compilation_cache
-
-        compilation_cache.reset_cache()  # it looks for its folder once a process
     return place
 
 
@@ -551,7 +539,7 @@ def test_predicting_files_imports_neither_keras_nor_jax(done: Finished) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", PREDICT, "--model", done.run.saved_model, "--top", "2", *files],
         cwd=done.place,
-        env=environment(done.place),
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -615,7 +603,7 @@ def stopped(place: Path) -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "fatk.train", "--config", "tiny.toml", "name=stopped"],
         cwd=place,
-        env=environment(place),
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

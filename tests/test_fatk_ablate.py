@@ -122,8 +122,8 @@ def test_columns_that_nobody_fills_are_left_out() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quickly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with quick(tmp_path_factory.mktemp("compiled")):
+def quickly() -> Iterator[None]:
+    with quick():
         yield
 
 

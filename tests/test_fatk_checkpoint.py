@@ -172,8 +172,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with small_runs.quick(tmp_path_factory.mktemp("compiled")):
+def quick() -> Iterator[None]:
+    with small_runs.quick():
         yield
 
 

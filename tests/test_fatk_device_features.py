@@ -203,7 +203,7 @@ def test_what_the_device_cannot_do_is_refused_in_a_line() -> None:
 def beeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]:
     monkeypatch.chdir(tmp_path)
     path = write_beeps(tmp_path, "[[stage]]\nepochs = 2\n")
-    with quick(tmp_path / "compiled"):
+    with quick():
         yield load_config(path, ["features.where=device", "augment.level=2"])
 
 

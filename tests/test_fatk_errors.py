@@ -21,9 +21,8 @@ Main = Callable[[Sequence[str]], int]
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs and records go to where the test is; compilations too."""
+    """Runs and records go to where the test is."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.delenv("FATK_SHARED", raising=False)
 
 

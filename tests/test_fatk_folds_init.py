@@ -18,8 +18,8 @@ PLAIN = ["mixing.kind=none", "train.keep=last", "split.kind=kfold", "split.count
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quickly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with quick(tmp_path_factory.mktemp("compiled")):
+def quickly() -> Iterator[None]:
+    with quick():
         yield
 
 

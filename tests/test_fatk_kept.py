@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quickly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with quick(tmp_path_factory.mktemp("compiled")):
+def quickly() -> Iterator[None]:
+    with quick():
         yield
 
 

@@ -48,14 +48,9 @@ def beeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(beeps: Path, compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def undisturbed(beeps: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = tmp_path_factory.mktemp("undisturbed")
-    with small_runs.quick(compiled), pytest.MonkeyPatch.context() as patch:
+    with small_runs.quick(), pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         return Run(place / train(load_config(beeps, GIVEN)).run.folder)
 
@@ -63,15 +58,15 @@ def undisturbed(beeps: Path, compiled: Path, tmp_path_factory: pytest.TempPathFa
 class Killed:
     """A run that is started, killed and resumed in processes of its own."""
 
-    def __init__(self, place: Path, compiled: Path, config: Path):
-        self.place, self.compiled, self.config = place, compiled, config
+    def __init__(self, place: Path, config: Path):
+        self.place, self.config = place, config
         self.run = Run(place / "runs" / "beeps")
 
     def start(self, where: str = "-") -> subprocess.Popen:
         arguments = ["--config", str(self.config), *GIVEN]
         arguments += ["--resume"] if self.run.config.exists() else []
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.killed_run", str(self.compiled), where, *arguments],
+            [sys.executable, "-m", "tests.killed_run", where, *arguments],
             cwd=self.place,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
@@ -113,8 +108,8 @@ class Killed:
 
 
 @pytest.fixture
-def killed(tmp_path: Path, compiled: Path, beeps: Path, undisturbed: Run) -> Killed:
-    return Killed(tmp_path, compiled, beeps)
+def killed(tmp_path: Path, beeps: Path, undisturbed: Run) -> Killed:
+    return Killed(tmp_path, beeps)
 
 
 def history(run: Run) -> list[dict[str, str]]:

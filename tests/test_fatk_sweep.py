@@ -390,14 +390,12 @@ def test_what_is_wrong_with_the_set_ends_the_search(beeps: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_search_trains(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_search_trains(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A run, then another; it is what the same settings give alone."""
     small_runs.write_beeps(tmp_path / "set", "[[stage]]\nepochs = 1\n")
     path = space('"stage.0.rate" = { low = 1e-3, high = 1e-1, log = true }')
     given = ["--config", "set/beeps.toml", str(path), "mixing.kind=none"]
-    with small_runs.quick(tmp_path_factory.mktemp("compiled")):
+    with small_runs.quick():
         assert main([*given, "--runs", "1"]) == 0
         assert {place.name for place in Path("runs/beeps-sweep").iterdir()} == {
             "000",

@@ -39,7 +39,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 def done(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     """A run of two epochs in a folder of its own."""
     folder = tmp_path_factory.mktemp("place")
-    with small_runs.quick(tmp_path_factory.mktemp("compiled")), pytest.MonkeyPatch.context() as patch:
+    with small_runs.quick(), pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         outcome = train(config)
         yield replace(outcome, run=type(outcome.run)(folder / outcome.run.folder))

@@ -30,8 +30,8 @@ def beeps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with small_runs.quick(tmp_path_factory.mktemp("compiled")):
+def quick() -> Iterator[None]:
+    with small_runs.quick():
         yield
 
 
