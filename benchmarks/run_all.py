@@ -3,7 +3,8 @@
     python -m benchmarks.run_all [NAME ...]
     python -m benchmarks.run_all NAME --OPTION ...
 
-Sections of benchmarks that are not run stay as they were. One with options of its own gets a section of its own.
+Sections of benchmarks that are not run stay as they were, and those of other processors. One with options of its
+own gets a section of its own.
 """
 
 import json
@@ -42,11 +43,15 @@ def graphics():
     return found.stdout.splitlines()
 
 
-def machine():
+def processors():
     """What ran, in words."""
+    return ", ".join([*graphics(), processor()])
+
+
+def machine():
+    """What it ran in, and when."""
     return (
-        f"{', '.join([*graphics(), processor()])}, {os.cpu_count()} cores, {platform.system()}, "
-        f"Python {platform.python_version()}, on {date.today()}"
+        f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, on {date.today()}"
     )
 
 
@@ -92,11 +97,11 @@ def main():
     path = HERE / "RESULTS.md"
     sections = kept(path)
     for name in asked:
-        sections[" ".join([name, *options])] = section(name, options)
+        sections[f"{' '.join([name, *options])}: {processors()}"] = section(name, options)
         # One by one: what was measured stays when the next is stopped.
         lines = [TITLE]
         for title in sorted(sections):
-            if title.split()[0] in NAMES:
+            if re.split("[ :]", title)[0] in NAMES:
                 lines += ["", f"## {title}", "", *sections[title]]
         path.write_text("\n".join(lines) + "\n")
 
