@@ -68,6 +68,7 @@ def test_wavs_within_the_limit_pass(tmp_path: Path, channels: int) -> None:
         (wav(1, rate=8000), 400, r"must be at this model's rate, 22050 Hz\. Received: 8000\."),
         (wav(1, subtype="PCM_24"), 400, r"not a WAV file of 16-bit PCM \(Can only read 16-bit .*24\)\."),
         (wav(1)[:1000], 400, r"not a WAV file of 16-bit PCM \(Data too short when trying to read string\)\."),
+        (wav(0), 400, r"holds no samples\."),
         (b"hello", 400, "not a WAV file"),
         (b"", 400, "not a WAV file"),
     ],

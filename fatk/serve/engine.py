@@ -96,6 +96,8 @@ class Engine:
                 raise Refusal(
                     400, f"{one} must be at this model's rate, {self.rate} Hz. Received: {int(rate)}."
                 )
+            if not len(audio):
+                raise Refusal(400, f"{one} holds no samples.")
             if len(audio) > most:
                 raise Refusal(
                     413, f"{one}: a clip may have {most} samples, {clip_seconds:g} s. Received: {len(audio)}."
