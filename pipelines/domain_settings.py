@@ -19,7 +19,8 @@ class DomainSettings:
     # before decibels; "global": uint8 amplitudes under the mean of the clip's image become 0.
     background: Background = "none"
     # Of noisy training clips only. "envelope": gain per band towards the mean curated envelope of the clip's
-    # classes; "normalise": the noisy domain's mean and deviation per band are taken to the curated ones.
+    # classes; "normalise": the noisy domain's mean and deviation per band are taken to the curated ones. What
+    # `augment.mix` mixes into a clip goes with it, wherever that is taken.
     transfer: TransferKind = "none"
 
     def __post_init__(self) -> None:
