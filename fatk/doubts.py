@@ -7,7 +7,7 @@ from pipelines.tables import NOISY
 
 
 def doubts(config: Config, split: Split) -> list[str]:
-    """-> a line for each setting that does nothing, or harm, with these features and clips."""
+    """-> a line for each setting that does nothing with these features and clips."""
     features, found = config.features, []
     bank = mel_filterbank(
         features.rate, features.n_fft, features.bands, float(features.fmin), features.highest
@@ -17,7 +17,10 @@ def doubts(config: Config, split: Split) -> list[str]:
             f"{empty} of {features.bands} bands from {features.fmin:g} to {features.highest:g} Hz are narrower "
             "than a bin of the transform, and show nothing: fewer `features.bands`, or a wider range."
         )
-    if config.domain.transfer != "none" and not any(clip.pool == NOISY for clip in split.train):
+    drawn = (
+        config.mixing.kind in ("noisy", "mixmatch") and config.mixing.partners == "single"
+    )  # of all noisy clips
+    if config.domain.transfer != "none" and not drawn and not any(clip.pool == NOISY for clip in split.train):
         found.append(
             f"`domain.transfer` = {config.domain.transfer!r} does nothing: no noisy clip is trained on."
         )

@@ -10,7 +10,7 @@ from pipelines import clips, crops, records
 from pipelines.augment_settings import AugmentSettings
 from pipelines.clips import image_of
 from pipelines.domain_settings import UNCHANGED, DomainSettings
-from pipelines.reading import Examples, as_written, found, joined, passes
+from pipelines.reading import Examples, as_written, found, joined, readings
 from pipelines.settings import FeatureSettings, FeedSettings
 
 # Folded into a seed, so that uses do not share their draws: the order of the clips, what happens to each, and
@@ -59,7 +59,7 @@ def training(
     steps = steps_per_epoch(examples, feed.batch)
     seed = tf.constant([feed.seed, feed.seed ^ 0x5EED], tf.int32)
     stored = records.stored(examples.shards)
-    readings = passes(examples)
+    times = readings(examples)
     # Other clips that a clip needs come from orders of their own, so that it never meets one for its place.
     orders = {"clip": _ORDER}
     if augmentation.mix > 0:
@@ -69,14 +69,14 @@ def training(
 
     def ordered(own: tf.Tensor, use: int) -> tf.data.Dataset:
         order = tf.random.fold_in(own, use)
-        draws = tf.random.stateless_uniform([readings * len(examples.shards)], order)
+        draws = tf.random.stateless_uniform([times * len(examples.shards)], order)
         # Not `order[0]`: what is folded in is the second number, and the first is that of all uses.
         mixed = tf.random.stateless_uniform([], order, None, None, tf.int64)
         places = tf.argsort(draws)
-        files = tf.gather(tf.constant(examples.shards), places // readings)
-        shards = tf.data.Dataset.from_tensor_slices(files if readings == 1 else (files, places % readings))
+        files = tf.gather(tf.constant(examples.shards), places // times)
+        shards = tf.data.Dataset.from_tensor_slices(files if times == 1 else (files, places % times))
         return (
-            found(shards, examples, stored, readings)
+            found(shards, examples, stored, times)
             .shuffle(feed.shuffle, seed=mixed, reshuffle_each_iteration=False)
             .take(steps * feed.batch)
         )

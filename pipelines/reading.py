@@ -15,7 +15,7 @@ from pipelines.domain import Transfer
 as_written = tf.autograph.experimental.do_not_convert
 
 _READERS = 8  # shards read side by side
-_PASSES = 4  # at most, over the shards in an epoch: each reads all of them, for some of the repeated rows
+_READINGS = 4  # of the shards in an epoch at most: each is of all of them, for some of the repeated rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,21 +34,21 @@ class Examples:
         return len(self.keys)
 
 
-def passes(examples: Examples) -> int:
+def readings(examples: Examples) -> int:
     """How often an epoch reads the shards: up to four times where clips stand in several rows.
 
     Read once, all rows of a clip come side by side, and a buffer that holds a part of the epoch leaves them in
     one region of it: a class of a few clips, often repeated, would be missing from the rest.
     """
-    return min(max(Counter(examples.keys).values(), default=1), _PASSES)
+    return min(max(Counter(examples.keys).values(), default=1), _READINGS)
 
 
 def found(
-    shards: tf.data.Dataset, examples: Examples, stored: records.Stored, passes: int = 1
+    shards: tf.data.Dataset, examples: Examples, stored: records.Stored, times: int = 1
 ) -> tf.data.Dataset:
     """Shards -> (row of `examples`, () sound as it is encoded), the clips that take part only.
 
-    With several `passes` the shards are (path, number of the pass), and a clip's rows are dealt out to them.
+    Shards are paths; read several `times`, (path, number of the reading), and a clip's rows are dealt out to these.
     """
     rows: dict[str, list[int]] = {}
     for row, key in enumerate(examples.keys):
@@ -68,7 +68,7 @@ def found(
 
     clips = (
         shards.interleave(
-            read if passes > 1 else tf.data.TFRecordDataset,
+            read if times > 1 else tf.data.TFRecordDataset,
             cycle_length=_READERS,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
@@ -81,7 +81,7 @@ def found(
 
     # A clip that stands in several rows (one a label, or drawn repeatedly) is used once for each.
     def repeat(place: tf.Tensor, encoded: tf.Tensor, number: tf.Tensor | int = 0) -> tf.data.Dataset:
-        own = rows_of[place][number::passes]
+        own = rows_of[place][number::times]
         return tf.data.Dataset.from_tensor_slices(own).map(lambda row: (row, encoded))
 
     return clips.flat_map(repeat)

@@ -45,7 +45,7 @@ def write_beeps(
 
 @contextmanager
 def quick() -> Iterator[None]:
-    """A trunk of one layer, no export, and no other place for what JAX compiles than that of all tests."""
+    """A trunk of one layer, no export, and JAX left as all tests have it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks.TRUNKS, "specgram", small_trunk)
         patch.setattr(trainer, "export", lambda run: 0.0)

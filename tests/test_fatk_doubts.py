@@ -1,11 +1,13 @@
 """Settings that do nothing are said beside the set."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import librosa
 import pytest
 
 from fatk import prepare
+from fatk.doubts import doubts
 from tests.test_fatk_prepare import Set
 
 
@@ -33,6 +35,16 @@ def test_bands_between_two_bins(told) -> None:
 def test_a_transfer_of_no_clip(told) -> None:
     said = "`domain.transfer` = 'envelope' does nothing: no noisy clip is trained on."
     assert said in told("domain.transfer=envelope").splitlines()
+
+
+def test_a_transfer_of_partners_that_are_drawn_does_something(tmp_path: Path) -> None:
+    """Of the whole noisy pool, though none of it is trained on by itself."""
+    made = Set(tmp_path)
+    made.fill(4)
+    config = made.config("domain.transfer=envelope", "mixing.kind=noisy")
+    split = prepare.prepare(config, verbose=False).split
+    assert len(doubts(config, split)) == 1
+    assert doubts(replace(config, mixing=replace(config.mixing, partners="single")), split) == []
 
 
 def test_what_does_something_is_passed_over(told) -> None:
