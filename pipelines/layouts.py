@@ -30,7 +30,6 @@ def _finish(
     classes: tuple[str, ...],
     pools: Mapping[Path, Sequence[Clip]],
     notes: Iterable[str],
-    template: Path | None = None,
 ) -> Source:
     """Tables and their clips -> the set: labels and pools checked, counts compared, classes cut as wanted."""
     tables: dict[str, Path] = {}
@@ -40,7 +39,7 @@ def _finish(
     everything = tuple(clip for clips in pools.values() for clip in clips)
     whole = Source(classes, everything)
     notes = (*notes, *check_pools(everything, tables), *(compare(name, whole) if name else ()))
-    return Source(*subset(classes, everything, settings.classes, Path(settings.path)), notes, template)
+    return Source(*subset(classes, everything, settings.classes, Path(settings.path)), notes)
 
 
 def read_fat2019(settings: DataSettings) -> Source:
@@ -77,13 +76,15 @@ def _read_kaggle(settings: DataSettings, name: str) -> Source:
     notes: list[str] = []
     for pool in (CURATED, NOISY):
         table, folder = root / f"train_{pool}.csv", root / f"train_{pool}"
-        if pool == NOISY and not table.exists():
+        # Sets of one's own have no noisy table; Kaggle's noisy archives are the large ones, and may be left there.
+        if (pool == NOISY and not table.exists()) or _absent(pool, table, folder, notes):
             continue
-        need_folder(folder)
         pools[table], repaired = read_table(table, folder, pool)
         if pool == CURATED:
             check_fold(pools[table], settings.fold, table)
         notes += repaired
+    if _absent(TEST, template, root / "test", notes):
+        return _finish(name, settings, classes, pools, notes)
     test, repaired = read_table(template, root / "test", TEST, labelled=False)
     notes += repaired
     truth = root / "test_labels.csv"
@@ -93,7 +94,7 @@ def _read_kaggle(settings: DataSettings, name: str) -> Source:
         by_name = {clip.name: clip.labels for clip in labelled}
         test = [replace(clip, labels=by_name.get(clip.name, ())) for clip in test]
     pools[template] = test
-    return _finish(name, settings, classes, pools, notes, template)
+    return _finish(name, settings, classes, pools, notes)
 
 
 def _read_zenodo(settings: DataSettings) -> Source:

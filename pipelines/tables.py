@@ -49,7 +49,6 @@ class Source:
     classes: tuple[str, ...]
     clips: tuple[Clip, ...]
     notes: tuple[str, ...] = ()  # what was repaired on the way, for the report
-    template: Path | None = None  # the submission's model: names and order of the test clips
     given: tuple[Clip, ...] = ()  # clips as the tables have them, where `clips` are relabelled
 
     def pool(self, *names: str) -> tuple[Clip, ...]:

@@ -301,7 +301,6 @@ def test_fat2019(tmp_path: Path) -> None:
     }
     assert all(clip.path.is_file() for clip in source.clips)
     assert [len(source.pool(pool)) for pool in (CURATED, NOISY, TEST)] == [2, 1, 2]
-    assert source.template == tmp_path / "sample_submission.csv"
 
 
 def test_a_labelled_test_table_is_used(tmp_path: Path) -> None:
