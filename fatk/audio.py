@@ -184,13 +184,18 @@ def resample(audio: NDArray[Any], rate: int, wanted: int) -> NDArray[np.float32]
 
 def read_pcm(path: Path, rate: int) -> NDArray[np.int16]:
     """-> (samples,) int16 mono at `rate` Hz. Raises `UnreadableError` with the reason."""
+    return read_told(path, rate)[0]
+
+
+def read_told(path: Path, rate: int) -> tuple[NDArray[np.int16], int]:
+    """-> `read_pcm`'s samples, and the Hz that the file tells. Raises `UnreadableError` with the reason."""
     audio, own_rate, full_scale = read_mono(path)
     audio = resample(audio, own_rate, rate)
     # In place, because fresh memory for each step costs several times the arithmetic.
     np.multiply(audio, np.float32(full_scale), out=audio)
     np.rint(audio, out=audio)
     np.clip(audio, -32768, 32767, out=audio)
-    return audio.astype(np.int16)
+    return audio.astype(np.int16), own_rate
 
 
 def read(path: Path, rate: int) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from fatk import cli, folders, locks
 from fatk.config import Config, shared_hint
-from fatk.doubts import doubts
+from fatk.doubts import doubts, narrow
 from fatk.manifest import MANIFEST, TABLE, describe, write
 from fatk.shards import Entry, Shard, encode_all, mended, plan, sweep
 from pipelines.copies import copies_together
@@ -133,7 +133,8 @@ def _prepare(config: Config, source: Source, verbose: bool, alone: bool) -> Prep
         sweep(folder, {shard.stem for shard in shards} | _stems_held())
     locks.read(folder)
     if verbose:
-        for note in (*source.notes, *split.notes, *doubts(config, split)):
+        low = [hertz for report in reports.values() if report for hertz in report.get("low", {}).values()]
+        for note in (*source.notes, *split.notes, *doubts(config, split), *narrow(config, low, len(seconds))):
             cli.say(note)
         _tell_short(shards, reports, len(source.clips))
         total = sum(seconds.values()) / 3600
@@ -153,7 +154,7 @@ def _tell_short(shards: Sequence[Shard], reports: Mapping[str, Entry | None], cl
         for shard in shards
         if (report := reports[shard.stem])
         for clip in shard.clips
-        if clip.name in report.get("short", ())  # reports of earlier versions do not tell
+        if clip.name in report.get("short", ())  # reports of earlier versions do not tell, nor "low"
     ]
     for line in short[:5]:
         cli.say(line, style="yellow")

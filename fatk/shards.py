@@ -141,18 +141,19 @@ def probe(shards: Iterable[Shard]) -> float:
 
 def encode(shard: Shard, rate: int, advance: Any, encoding: Encoding = "pcm16") -> Entry:
     """Decode, resample and write one shard -> its report. One clip is in memory at a time."""
-    from fatk.audio import UnreadableError, compress, cut_short, read_pcm
+    from fatk.audio import UnreadableError, compress, cut_short, read_told
     from pipelines import records
 
     frames: dict[str, int] = {}
     short: dict[str, str] = {}
+    low: dict[str, int] = {}  # Hz of files that were recorded at less than the shards'
     digests: dict[str, str] = {}
     left_out: dict[str, str] = {}
 
     def written() -> Iterator[bytes]:
         for clip in shard.clips:
             try:
-                pcm = read_pcm(clip.path, rate)
+                pcm, own_rate = read_told(clip.path, rate)
                 digests[clip.name] = digest(clip.path)
             except (UnreadableError, OSError) as error:
                 left_out[clip.name] = str(error)
@@ -160,12 +161,15 @@ def encode(shard: Shard, rate: int, advance: Any, encoding: Encoding = "pcm16") 
                 frames[clip.name] = len(pcm)
                 if told := cut_short(clip.path, len(pcm) / rate):
                     short[clip.name] = told
+                if own_rate < rate:
+                    low[clip.name] = own_rate
                 sound = compress(pcm, rate, encoding)
                 yield records.example(clip.key, sound, rate, clip.source, clip.license, encoding)
             advance()
 
     size = records.write_shard(shard.path, written())
-    report = {"bytes": size, "frames": frames, "digests": digests, "left_out": left_out, "short": short}
+    report: Entry = {"bytes": size, "frames": frames, "digests": digests, "left_out": left_out}
+    report |= {"short": short, "low": low}
     folders.write_text(shard.report, json.dumps(report, indent=0))
     return report
 

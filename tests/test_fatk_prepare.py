@@ -295,16 +295,16 @@ def test_they_are_named_again_the_next_time(made: Set, capsys: pytest.CaptureFix
 def test_a_file_that_failed_for_a_while_is_taken_up(made: Set, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a disk that was away: the file itself is as it was."""
     made.fill(8)
-    read = audio.read_pcm
+    read = audio.read_told
 
-    def failing(path: Path, rate: int) -> np.ndarray:
+    def failing(path: Path, rate: int) -> tuple[np.ndarray, int]:
         if path.name == "good003.wav":
             raise OSError(5, "Input/output error", str(path))
         return read(path, rate)
 
     config = made.config("data.unreadable=0.5")
     with monkeypatch.context() as patch:
-        patch.setattr(audio, "read_pcm", failing)
+        patch.setattr(audio, "read_told", failing)
         assert prepare.prepare(config).manifest["clips"] == 7
         before = made.shards
         assert prepare.prepare(config).manifest["left_out"][0]["fname"] == "good003.wav"
@@ -434,15 +434,15 @@ def test_stopping_midway_leaves_whole_shards_only(made: Set, monkeypatch: pytest
     config = made.config()
     count = []
 
-    def read_some(path: Path, rate: int) -> np.ndarray:
+    def read_some(path: Path, rate: int) -> tuple[np.ndarray, int]:
         count.append(path)
         if len(count) == 12:
             raise KeyboardInterrupt
-        return read_pcm(path, rate)
+        return read_told(path, rate)
 
-    read_pcm = audio.read_pcm
+    read_told = audio.read_told
     with monkeypatch.context() as patch:
-        patch.setattr(audio, "read_pcm", read_some)
+        patch.setattr(audio, "read_told", read_some)
         with pytest.raises(KeyboardInterrupt):
             prepare.prepare(config)
     kept = made.shards
