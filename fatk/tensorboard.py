@@ -1,7 +1,8 @@
 """What a run shows in TensorBoard: scalars, what enters the network, clips with sound, settings, the graph."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -29,6 +30,16 @@ class Board(keras.callbacks.Callback):
         self.groups: tuple[tuple[str, ...], ...] = ()  # of weights' paths, first layers first
         self.writer = tf.summary.create_file_writer(str(run.tensorboard))
         self._final = str(run.tensorboard / "final")
+        self._waiting: list[Callable[[], None]] = []  # what the first batch need not wait for
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Pictures of what enters the network, once the first batch is through."""
+        if self._waiting:
+            with self.writer.as_default():
+                for write in self._waiting:
+                    write()
+            self._waiting.clear()
+            self.writer.flush()
 
     def on_epoch_end(self, epoch, logs=None):
         """Scalars of the epoch; now and then a value a class, and the weights."""
@@ -75,22 +86,25 @@ class Board(keras.callbacks.Callback):
         return f"Of `{paths[0]}` to `{paths[-1]}`; 0 while they are frozen."
 
     def start(self, network: keras.Model, examples: Examples) -> None:
-        """What is known before the first batch: settings, graph, inputs, filters as they are drawn."""
+        """What is known before the first batch: settings, graph, filters as they are drawn. Inputs wait for it."""
         with self.writer.as_default():
             text = "\n".join(f"    {line}" for line in to_toml(self.config).splitlines())
             tf.summary.text("settings", text, 0)
             tf.summary.graph(_graph(network))
-            tensorboard_clips.write_inputs(examples, self.config, self.classes)
             tensorboard_weights.write_filters(network, 0)
+        self._waiting.append(partial(tensorboard_clips.write_inputs, examples, self.config, self.classes))
         final = tf.summary.create_file_writer(self._final)
         with final.as_default():
             tensorboard_curves.write_session(self.config, self.also)
         final.close()
 
-    def mixed(self, batch: dict[str, Any], mixing: keras.layers.Layer | None) -> None:
-        """Training images as they enter the network: cropped, augmented, mixed."""
-        with self.writer.as_default():
-            tensorboard_clips.write_mixed(batch, mixing, self.config, self.classes)
+    def mixed(self, batch: Callable[[], dict[str, Any]], mixing: keras.layers.Layer | None) -> None:
+        """Training images as they enter the network: cropped, augmented, mixed; `batch` is called for them."""
+
+        def write() -> None:
+            tensorboard_clips.write_mixed(batch(), mixing, self.config, self.classes)
+
+        self._waiting.append(write)
 
     def finish(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -235,8 +236,7 @@ class Trainer:
             feed = self.feeds.training(start, skipped)
             if start == 0 and skipped == 0:
                 # By another layer of the same settings: the run's own must not draw for a picture.
-                shown = device_features.painted(self.tagger.front, next(iter(feed)))
-                self.board.mixed(shown, self._mixing())
+                self.board.mixed(partial(self._first, feed), self._mixing())
             self.tagger.fit(
                 feed,
                 initial_epoch=start,
@@ -251,6 +251,10 @@ class Trainer:
                 shuffle=False,  # the feed shuffles; Keras would warn that it cannot
                 verbose=0,
             )
+
+    def _first(self, feed: Any) -> dict[str, Any]:
+        """The first batch of a feed, as the network is given it."""
+        return device_features.painted(self.tagger.front, next(iter(feed)))
 
     def _unmixing(self, end: int) -> list[keras.callbacks.Callback]:
         """What switches mixing off for the last epochs of a stage that ends with epoch `end`."""
