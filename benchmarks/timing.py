@@ -22,7 +22,7 @@ class Row:
 def medians(
     contestants: dict[str, Callable[[], object]], seconds: float = 2.0, least: int = 5, ready: bool = False
 ) -> dict[str, float]:
-    """Name -> median seconds a call, all in turn for a while; each is called once before, but where all are `ready`.
+    """Name -> median seconds a call, all in turn for a while; each is called before, unless all are `ready`.
 
     A call that gives a float has timed itself: it leaves out what it must make ready first.
     """

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,18 @@ from fatk.config import Config
 def quiet_tensorflow(alone: bool = False) -> Any:
     """Import TensorFlow with its start-up chatter off, and the GPU left to JAX -> the module.
 
-    Must come before any other use of TensorFlow: visible devices are fixed by its first call. `alone` keeps
-    it from importing Keras and JAX, which it does by itself where it finds them (2.21), for two seconds and
-    150 MB that a process which only runs a SavedModel need not spend, and SciPy and h5py, of which it uses
-    nothing there. Convolutions then run by oneDNN, which is by default
+    Must come before any other use of TensorFlow: visible devices are fixed by its first call. It imports Keras and
+    JAX by itself where it finds them (2.21), and Keras (3.15) scikit-learn, Matplotlib and pandas for parts that no
+    command uses: a quarter of the time until all are there, so those three stay away meanwhile. `alone` keeps Keras
+    and JAX away too, for two seconds and 150 MB that a process which only runs a SavedModel need not spend, and
+    SciPy and h5py, of which TensorFlow uses nothing there. Convolutions then run by oneDNN, which is by default
     reserved for the newest processors.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if alone and "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    with _hushed(), _unswept(), _absent("keras", "jax", "scipy", "h5py") if alone else nullcontext():
+    unused = ("keras", "jax", "scipy", "h5py") if alone else ("sklearn", "matplotlib", "pandas")
+    with _hushed(), _unswept(), _absent(*unused):
         import tensorflow as tf
 
         if os.environ.get("KERAS_BACKEND") != "tensorflow":

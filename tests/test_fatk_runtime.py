@@ -51,6 +51,14 @@ import h5py, scipy.sparse  # as anybody may afterwards
 print(gc.isenabled(), os.environ["TF_ENABLE_ONEDNN_OPTS"])
 """
 
+WITH_KERAS = """
+import sys
+from fatk import runtime
+runtime.quiet_tensorflow()
+print("keras" in sys.modules, *sorted({"sklearn", "matplotlib", "pandas"} & set(sys.modules)))
+import matplotlib.pyplot, pandas, sklearn.metrics  # as anybody may afterwards
+"""
+
 
 def memory(**environment: str) -> tuple[str, int, str]:
     """Whether memory is kept, pages that are new for what was given back before, whether they are huge."""
@@ -103,11 +111,11 @@ def test_tensorflow_is_left_its_own_way() -> None:
     assert (kept, huge) == ("False", "False")
 
 
-def alone(**environment: str) -> list[str]:
-    """What the program above prints, a line each."""
+def imported(program: str, **environment: str) -> list[str]:
+    """What one of the programs above prints, a line each."""
     kept = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
     done = subprocess.run(
-        [sys.executable, "-c", ALONE],
+        [sys.executable, "-c", program],
         cwd=ROOT,
         env=kept | environment,
         capture_output=True,
@@ -119,8 +127,12 @@ def alone(**environment: str) -> list[str]:
 
 
 def test_what_a_saved_model_does_not_need_is_not_imported_but_can_be_later() -> None:
-    assert alone() == ["", "True 1"]
+    assert imported(ALONE) == ["", "True 1"]
+
+
+def test_what_keras_imports_for_no_command_is_not_there_but_can_be_later() -> None:
+    assert imported(WITH_KERAS) == ["True"]
 
 
 def test_the_choice_of_kernels_is_left_to_whom_it_was_made_by() -> None:
-    assert alone(TF_ENABLE_ONEDNN_OPTS="0") == ["", "True 0"]
+    assert imported(ALONE, TF_ENABLE_ONEDNN_OPTS="0") == ["", "True 0"]
