@@ -134,12 +134,8 @@ def main():
             contestants[FIXED if where == "host" else SOUND] = steps_of(tagger, same(drawn))
             for length, feed in feeds.items():
                 contestants[f"1 s crops of {length} s clips, {where}"] = steps_of(tagger, feed)
-        for case in (
-            FIXED,
-            SOUND,
-        ):  # steps of a feed are those of a batch that stays, once these are compiled
-            if case in contestants:
-                contestants[case]()
+        for case in {FIXED, SOUND} & contestants.keys():
+            contestants[case]()  # compiles what the feeds' steps are too
         took = medians(contestants, asked.seconds, least=3, ready=True)
     rates = ", ".join(f"{name} {batch * steps / own:.1f}" for name, own in took.items())
     print(f"specgram, {precision}, batch {batch}, images a second: {rates}", flush=True)

@@ -133,6 +133,7 @@ def _prepare(config: Config, source: Source, verbose: bool, alone: bool) -> Prep
         sweep(folder, {shard.stem for shard in shards} | _stems_held())
     locks.read(folder)
     if verbose:
+        # As for what is short, reports of earlier versions do not tell.
         low = [hertz for report in reports.values() if report for hertz in report.get("low", {}).values()]
         for note in (*source.notes, *split.notes, *doubts(config, split), *narrow(config, low, len(seconds))):
             cli.say(note)
@@ -154,7 +155,7 @@ def _tell_short(shards: Sequence[Shard], reports: Mapping[str, Entry | None], cl
         for shard in shards
         if (report := reports[shard.stem])
         for clip in shard.clips
-        if clip.name in report.get("short", ())  # reports of earlier versions do not tell, nor "low"
+        if clip.name in report.get("short", ())  # reports of earlier versions do not tell
     ]
     for line in short[:5]:
         cli.say(line, style="yellow")

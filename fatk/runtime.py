@@ -18,7 +18,7 @@ def quiet_tensorflow(alone: bool = False) -> Any:
 
     Must come before any other use of TensorFlow: visible devices are fixed by its first call. It imports Keras and
     JAX by itself where it finds them (2.21), and Keras (3.15) scikit-learn, Matplotlib and pandas for parts that no
-    command uses: a quarter of the time until all are there, so those three stay away meanwhile. `alone` keeps Keras
+    command uses, which takes its time: those three stay away meanwhile. `alone` keeps Keras
     and JAX away too, for two seconds and 150 MB that a process which only runs a SavedModel need not spend, and
     SciPy and h5py, of which TensorFlow uses nothing there. Convolutions then run by oneDNN, which is by default
     reserved for the newest processors.
